@@ -1,0 +1,73 @@
+//! Names of storage engines.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+
+/// A storage engine, told apart as far as one can't open the other's directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// LevelDB's format, as goleveldb and C++ LevelDB write it.
+    Goleveldb,
+    /// Pebble 1: format major version 1 to 16, `CURRENT` or markers.
+    Pebble1,
+    /// Pebble 2: format major version 13 and above.
+    Pebble2,
+    /// RocksDB.
+    Rocksdb,
+    /// redb.
+    Redb,
+    /// LMDB.
+    Lmdb,
+    /// SQLite.
+    Sqlite,
+}
+
+/// A name that is no engine's.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite")]
+pub struct UnknownEngine(String);
+
+impl Engine {
+    /// All engines, in the order in which help lists them.
+    pub const ALL: [Engine; 7] = [
+        Engine::Goleveldb,
+        Engine::Pebble1,
+        Engine::Pebble2,
+        Engine::Rocksdb,
+        Engine::Redb,
+        Engine::Lmdb,
+        Engine::Sqlite,
+    ];
+
+    /// The name used in commands, plans and reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Engine::Goleveldb => "goleveldb",
+            Engine::Pebble1 => "pebble1",
+            Engine::Pebble2 => "pebble2",
+            Engine::Rocksdb => "rocksdb",
+            Engine::Redb => "redb",
+            Engine::Lmdb => "lmdb",
+            Engine::Sqlite => "sqlite",
+        }
+    }
+}
+
+impl fmt::Display for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl FromStr for Engine {
+    type Err = UnknownEngine;
+    fn from_str(name: &str) -> Result<Self, UnknownEngine> {
+        Engine::ALL
+            .into_iter()
+            .find(|engine| engine.name() == name)
+            .ok_or_else(|| UnknownEngine(name.to_owned()))
+    }
+}

@@ -1,0 +1,29 @@
+//! The seam between Transload and storage engines.
+//!
+//! A [`Store`] is one ordered keyspace of bytes. Drivers implement it, layers wrap it, the
+//! engine and the chain profiles use it, and the [`contract`] suite holds all of them to the
+//! same promises.
+//!
+//! Invariant: nothing here opens a file of its own accord, prints, or reads the environment.
+
+pub mod contract;
+mod driver;
+mod error;
+mod guarantees;
+mod key;
+pub mod layers;
+pub mod memory;
+mod profile;
+mod scan;
+mod store;
+
+pub use driver::{Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions};
+pub use error::{Effect, Error, Kind, Result};
+pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
+pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
+pub use profile::{
+    ChainFacts, ConfigEdit, ConfigFile, Database, FilePlan, FileTreatment, Home, HomeView, Opener,
+    Profile, SignerState, TrustInput, VerifyOptions, VersionChoice,
+};
+pub use scan::{Scan, ScanDigest, ScanReceipt};
+pub use store::{BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, WriteBatch, WriteOp};

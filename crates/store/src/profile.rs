@@ -1,0 +1,243 @@
+//! What a chain profile tells the migration engine about a node home.
+//!
+//! A profile knows tables, layouts, certificates and config keys of one kind of node. It reads
+//! through [`Snapshot`]s that somebody else opened, so it knows no engine.
+
+use crate::{Result, Snapshot};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use transload_model::engine::Engine;
+use transload_model::layout::Layout;
+use transload_model::report::Verdict;
+
+/// A database of a home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Database {
+    /// Name within the home, unique, such as `blockstore.db` or `snapshots/metadata.db`.
+    pub name: String,
+    /// Where it is; may be a symlink.
+    pub path: PathBuf,
+    /// What the config says about its engine, where a key governs it.
+    pub configured: Option<String>,
+    /// The config key that governs it, such as `db_backend` or `app-db-backend`.
+    pub governed_by: Option<String>,
+    /// Whether the profile has a layout for it; otherwise it is carried as a raw table.
+    pub known: bool,
+}
+
+/// What becomes of a file of the home that is no database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FileTreatment {
+    /// Stays where it is, untouched.
+    Stays,
+    /// Stays, and must never be copied or moved back (signer state, consensus WAL).
+    Fenced,
+    /// One or more keys are set at the swap.
+    Edited,
+}
+
+/// A file (or folder of files) of the home and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FilePlan {
+    /// Path relative to the home.
+    pub path: String,
+    /// What becomes of it.
+    pub treatment: FileTreatment,
+    /// What it is.
+    pub about: String,
+}
+
+/// The signer's last signed height, round and step: the fence that never moves back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SignerState {
+    /// Height.
+    #[serde(with = "transload_model::report::decimal")]
+    pub height: u64,
+    /// Round.
+    pub round: u32,
+    /// Step: 1 propose, 2 prevote, 3 precommit.
+    pub step: u8,
+}
+
+/// A node home as found, from its names and config files alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Home {
+    /// The profile's id.
+    pub profile: String,
+    /// The node software, such as `CometBFT 0.38`, and what tells so.
+    pub software: String,
+    /// What tells which software it is.
+    pub software_evidence: String,
+    /// The home.
+    pub root: PathBuf,
+    /// Where databases are, usually `data` in the home.
+    pub data_dir: PathBuf,
+    /// The databases, by name.
+    pub databases: Vec<Database>,
+    /// Everything else.
+    pub files: Vec<FilePlan>,
+    /// The signer's state, when it is kept in the home.
+    pub signer: Option<SignerState>,
+    /// The address at which a remote signer connects, when one is configured.
+    pub remote_signer: Option<String>,
+    /// What a person should know (config keys that disagree, leftovers, ...).
+    pub notices: Vec<String>,
+}
+
+/// A config file that governs engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ConfigFile {
+    /// The application's file; guarded first and set last.
+    App,
+    /// The node's file.
+    Node,
+}
+
+/// A key to set at the swap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfigEdit {
+    /// Which role the file has.
+    pub file: ConfigFile,
+    /// The file.
+    pub path: PathBuf,
+    /// Dotted key path, such as `db_backend`.
+    pub key: String,
+    /// The value found; `None` when the key is absent.
+    pub old: Option<String>,
+    /// While the swap runs: a value that the node refuses by name.
+    pub guard: String,
+    /// The target's value.
+    pub new: String,
+}
+
+/// What the chain's own data says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainFacts {
+    /// The chain's id.
+    pub chain_id: Option<String>,
+    /// Layout of the main database, such as `v1`.
+    pub layout: String,
+    /// First height kept.
+    pub height_first: Option<u64>,
+    /// Last height kept.
+    pub height_last: Option<u64>,
+    /// App hash after the last height that state knows, hex.
+    pub app_hash: Option<String>,
+    /// App hash in the last header, hex.
+    pub header_app_hash: Option<String>,
+    /// Other heights worth comparing, by name (`state`, `app`, `signer`, ...).
+    pub heights: BTreeMap<String, u64>,
+    /// The schema id of the dataset.
+    pub schema: String,
+}
+
+/// Where trust comes from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrustInput {
+    /// A header hash that the user trusts, with its height.
+    pub anchor: Option<(u64, [u8; 32])>,
+}
+
+/// Which state versions to recompute.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VersionChoice {
+    /// Every version kept.
+    #[default]
+    All,
+    /// Only the latest.
+    Latest,
+    /// These.
+    Listed(Vec<u64>),
+}
+
+/// How to verify.
+#[derive(Clone, Debug)]
+pub struct VerifyOptions {
+    /// Where trust comes from.
+    pub trust: TrustInput,
+    /// Which state versions to recompute.
+    pub versions: VersionChoice,
+    /// Upper bound for buffers.
+    pub memory_bytes_max: u64,
+    /// How many threads may work.
+    pub workers: usize,
+    /// An existing empty folder for external joins.
+    pub scratch_dir: PathBuf,
+}
+
+/// The home's databases, opened.
+pub trait Opener: Send + Sync {
+    /// The snapshot of a database by its name; `None` when the home has no such database.
+    fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>>;
+}
+
+/// A home together with snapshots of its databases.
+#[derive(Clone, Copy)]
+pub struct HomeView<'a> {
+    /// The home.
+    pub home: &'a Home,
+    /// Its databases.
+    pub databases: &'a dyn Opener,
+}
+
+/// Knows one kind of node home.
+pub trait Profile: Send + Sync {
+    /// The profile's id, such as `cometbft`.
+    fn id(&self) -> &'static str;
+
+    /// Looks at names and config files below `root`; opens no database, changes nothing.
+    /// `None` when this is no home of this kind.
+    ///
+    /// # Errors
+    /// [`crate::Kind::UnknownFormat`] for a home of this kind that isn't supported (a fork with
+    /// another block format), [`crate::Kind::Corrupt`] for config files that can't be read.
+    fn recognise(&self, root: &Path) -> Result<Option<Home>>;
+
+    /// The layout of a database; what is stored wins over what is configured.
+    ///
+    /// # Errors
+    /// [`crate::Kind::UnknownFormat`] for a layout version that isn't known.
+    fn layout(
+        &self,
+        home: &Home,
+        database: &Database,
+        snapshot: &dyn Snapshot,
+    ) -> Result<Box<dyn Layout>>;
+
+    /// Heights, hashes, layout and schema.
+    ///
+    /// # Errors
+    /// Those of reading; what isn't there is `None`.
+    fn facts(&self, view: HomeView<'_>) -> Result<ChainFacts>;
+
+    /// Recomputes what consensus signed, from the stored bytes, table by table.
+    /// `progress` is told (done, total) of records, now and then; when it answers false the
+    /// verification stops with [`crate::Kind::Cancelled`].
+    ///
+    /// # Errors
+    /// Only failures to read; what is wrong with the content is a finding in the verdict.
+    fn verify(
+        &self,
+        view: HomeView<'_>,
+        options: &VerifyOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
+    ) -> Result<Verdict>;
+
+    /// The config keys to set when the databases in `moved` go to `target`: all that must
+    /// agree, or none.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Unsupported`] when the node's version doesn't register that engine, or
+    /// doesn't let these databases be configured so.
+    fn config_edits(
+        &self,
+        home: &Home,
+        moved: &[String],
+        target: Engine,
+    ) -> Result<Vec<ConfigEdit>>;
+}
