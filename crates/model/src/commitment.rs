@@ -79,16 +79,13 @@ impl TableCommitment {
         for segment in &self.segments {
             over_segments.push(segment.leaf(&self.name));
         }
-        let name = self.name.as_str().as_bytes();
-        let mut data = Vec::with_capacity(31 + 2 + name.len() + 24 + 32);
-        data.extend(tag("transload.table.v1"));
-        data.extend(u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes());
-        data.extend(name);
-        data.extend(self.records.to_be_bytes());
-        data.extend(self.bytes.to_be_bytes());
-        data.extend((self.segments.len() as u64).to_be_bytes());
-        data.extend(over_segments.root());
-        data
+        crate::proof::table_data(
+            &self.name,
+            self.records,
+            self.bytes,
+            self.segments.len() as u64,
+            &over_segments.root(),
+        )
     }
 }
 

@@ -8,6 +8,7 @@ pub mod commitment;
 pub mod engine;
 pub mod layout;
 pub mod merkle;
+pub mod proof;
 pub mod record;
 pub mod report;
 pub mod tree;

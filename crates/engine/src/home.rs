@@ -1,0 +1,310 @@
+//! Opens a node home, or a single database, for reading: every engine recognised from its files
+//! before anything opens it, nothing below the source changed.
+
+use crate::error::{Error, Kind, Result};
+use crate::tally::{DatabaseTally, TallyOptions, tally};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use transload_model::commitment::{Dataset, TableCommitment};
+use transload_model::layout::{Layout, RawLayout};
+use transload_model::record::TableName;
+use transload_model::report::Verdict;
+use transload_store::{
+    ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised, Snapshot,
+    SourceOptions, Store, VerifyOptions,
+};
+
+/// How to open.
+#[derive(Clone, Debug)]
+pub struct OpenOptions {
+    /// An existing folder; each database gets a folder of its own in it.
+    pub scratch_dir: PathBuf,
+    /// Upper bound for all caches and buffers of all drivers together.
+    pub memory_bytes_max: u64,
+    /// The keyspace to read of a single database (column family, named database, table).
+    pub space: Option<String>,
+}
+
+/// One opened database.
+pub struct OpenDatabase {
+    /// What the profile knows of it.
+    pub database: Database,
+    /// What its files say.
+    pub recognised: Recognised,
+    /// How its entries map to records.
+    pub layout: Box<dyn Layout>,
+    /// A view that doesn't move.
+    pub snapshot: Arc<dyn Snapshot>,
+    /// Who was writing it when it was opened.
+    pub holder: Option<Holder>,
+    store: Box<dyn Store>,
+}
+
+impl OpenDatabase {
+    /// The engine's version as its driver says it.
+    #[must_use]
+    pub fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+}
+
+/// An opened home, or a single database dressed as one.
+pub struct OpenHome<'a> {
+    profile: Option<&'a dyn Profile>,
+    home: Home,
+    facts: ChainFacts,
+    databases: BTreeMap<String, OpenDatabase>,
+}
+
+impl Opener for OpenHome<'_> {
+    fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>> {
+        self.databases.get(database).map(|open| Arc::clone(&open.snapshot))
+    }
+}
+
+/// The schema id of a single database.
+const RAW_SCHEMA: &str = "raw.v1";
+
+impl<'a> OpenHome<'a> {
+    /// Opens whatever is at `path`: a home that one of `profiles` recognises, else a single
+    /// database.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when nothing usable is there, when an engine isn't recognised or not
+    /// built in; [`Kind::Difference`] when stored bytes contradict themselves.
+    pub fn open(
+        path: &Path,
+        profiles: &[&'a dyn Profile],
+        engines: &dyn Engines,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        match find_home(path, profiles)? {
+            Some((profile, home)) => Self::open_recognised(profile, home, engines, options),
+            None => Self::open_single(path, engines, options),
+        }
+    }
+
+    /// Opens a home that a profile has recognised.
+    ///
+    /// # Errors
+    /// As [`OpenHome::open`].
+    pub fn open_recognised(
+        profile: &'a dyn Profile,
+        home: Home,
+        engines: &dyn Engines,
+        options: &OpenOptions,
+    ) -> Result<Self> {
+        let share = share_of(options.memory_bytes_max, home.databases.len());
+        let mut databases = BTreeMap::new();
+        for database in &home.databases {
+            let open = open_database(&home, database, profile, engines, options, share)
+                .map_err(|error| error.with("database", database.name.clone()))?;
+            databases.insert(database.name.clone(), open);
+        }
+        let mut this =
+            Self { profile: Some(profile), home, facts: ChainFacts::default(), databases };
+        this.facts = profile
+            .facts(this.view())
+            .map_err(|error| Error::store(Kind::Difference, "read the chain's facts", error))?;
+        Ok(this)
+    }
+
+    /// Opens a single database as one raw table.
+    ///
+    /// # Errors
+    /// As [`OpenHome::open`].
+    pub fn open_single(path: &Path, engines: &dyn Engines, options: &OpenOptions) -> Result<Self> {
+        let name = path
+            .file_name()
+            .map_or_else(|| "database".into(), |name| name.to_string_lossy().into_owned());
+        let database = Database {
+            name: name.clone(),
+            path: path.to_owned(),
+            configured: None,
+            governed_by: None,
+            known: false,
+        };
+        let (recognised, holder, store) =
+            open_store(&database, engines, options, options.memory_bytes_max)?;
+        let snapshot = store.snapshot().map_err(unreadable)?;
+        let table = TableName::new("raw")
+            .map_err(|error| Error::new(Kind::Refused, "name the table", error.to_string()))?;
+        let home = Home {
+            profile: "raw".into(),
+            software: String::new(),
+            software_evidence: String::new(),
+            root: path.to_owned(),
+            data_dir: path.to_owned(),
+            databases: vec![database.clone()],
+            files: Vec::new(),
+            signer: None,
+            remote_signer: None,
+            notices: Vec::new(),
+        };
+        let facts =
+            ChainFacts { layout: "raw".into(), schema: RAW_SCHEMA.into(), ..ChainFacts::default() };
+        let layout = Box::new(RawLayout::new(table));
+        let open = OpenDatabase { database, recognised, layout, snapshot, holder, store };
+        Ok(Self { profile: None, home, facts, databases: BTreeMap::from([(name, open)]) })
+    }
+
+    /// The home as its profile found it.
+    #[must_use]
+    pub fn home(&self) -> &Home {
+        &self.home
+    }
+
+    /// Heights, hashes, layout and schema.
+    #[must_use]
+    pub fn facts(&self) -> &ChainFacts {
+        &self.facts
+    }
+
+    /// The opened databases, by name.
+    pub fn databases(&self) -> impl Iterator<Item = &OpenDatabase> {
+        self.databases.values()
+    }
+
+    /// One opened database.
+    #[must_use]
+    pub fn database(&self, name: &str) -> Option<&OpenDatabase> {
+        self.databases.get(name)
+    }
+
+    /// Hashes every database into its tables.
+    ///
+    /// # Errors
+    /// As [`tally`], with the database named.
+    pub fn tallies(
+        &self,
+        options: TallyOptions,
+        progress: &(dyn Fn(&str, u64, u64) -> bool + Sync),
+    ) -> Result<BTreeMap<String, DatabaseTally>> {
+        let mut tallies = BTreeMap::new();
+        for (name, open) in &self.databases {
+            let report = |entries, bytes| progress(name, entries, bytes);
+            let tally = tally(&*open.snapshot, &*open.layout, options, &report)
+                .map_err(|error| error.with("database", name.clone()))?;
+            tallies.insert(name.clone(), tally);
+        }
+        Ok(tallies)
+    }
+
+    /// Puts tables of all databases into the dataset of this home.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when the profile gives two tables one name.
+    pub fn dataset(&self, tables: Vec<TableCommitment>) -> Result<Dataset> {
+        Dataset::new(self.facts.schema.clone(), tables)
+            .map_err(|error| Error::new(Kind::Refused, "make the dataset", error.to_string()))
+    }
+
+    /// Recomputes what the chain signed. A database without a profile has nothing to recompute.
+    ///
+    /// # Errors
+    /// [`Kind::Difference`] when the databases can't be read whole.
+    pub fn verify(
+        &self,
+        options: &VerifyOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
+    ) -> Result<Verdict> {
+        match self.profile {
+            None => Ok(Verdict::nothing()),
+            Some(profile) => profile.verify(self.view(), options, progress).map_err(|error| {
+                let kind = match error.kind() {
+                    transload_store::Kind::Cancelled => Kind::Stopped,
+                    _ => Kind::Difference,
+                };
+                Error::store(kind, "verify", error)
+            }),
+        }
+    }
+
+    /// The view that profiles read through.
+    #[must_use]
+    pub fn view(&self) -> HomeView<'_> {
+        HomeView { home: &self.home, databases: self }
+    }
+}
+
+/// The first profile that recognises `path`, with what it saw.
+///
+/// # Errors
+/// [`Kind::Refused`] when there is nothing at `path` or the home isn't supported.
+pub fn find_home<'a>(
+    path: &Path,
+    profiles: &[&'a dyn Profile],
+) -> Result<Option<(&'a dyn Profile, Home)>> {
+    if !path.exists() {
+        return Err(Error::new(Kind::Refused, "look", "there is nothing at this path")
+            .with("path", path.display().to_string())
+            .next("give the node's home, the folder that holds config and data"));
+    }
+    for profile in profiles {
+        let home = profile
+            .recognise(path)
+            .map_err(|error| Error::store(Kind::Refused, "recognise the home", error))?;
+        if let Some(home) = home {
+            return Ok(Some((*profile, home)));
+        }
+    }
+    Ok(None)
+}
+
+fn open_database(
+    home: &Home,
+    database: &Database,
+    profile: &dyn Profile,
+    engines: &dyn Engines,
+    options: &OpenOptions,
+    memory_bytes_max: u64,
+) -> Result<OpenDatabase> {
+    let (recognised, holder, store) = open_store(database, engines, options, memory_bytes_max)?;
+    let snapshot = store.snapshot().map_err(unreadable)?;
+    let layout = profile
+        .layout(home, database, &*snapshot)
+        .map_err(|error| Error::store(Kind::Refused, "tell the layout", error))?;
+    Ok(OpenDatabase { database: database.clone(), recognised, layout, snapshot, holder, store })
+}
+
+fn open_store(
+    database: &Database,
+    engines: &dyn Engines,
+    options: &OpenOptions,
+    memory_bytes_max: u64,
+) -> Result<(Recognised, Option<Holder>, Box<dyn Store>)> {
+    let recognised = engines
+        .recognise(&database.path)
+        .map_err(|error| Error::store(Kind::Refused, "recognise the engine", error))?;
+    let refused = |error| Error::store(Kind::Refused, "open the database", error);
+    let driver = engines.driver(recognised.engine).map_err(refused)?;
+    let holder = engines.holder(&database.path).map_err(refused)?;
+    let scratch_dir = options.scratch_dir.join(database.name.replace('/', "_"));
+    std::fs::create_dir_all(&scratch_dir).map_err(|error| {
+        Error::new(Kind::Refused, "make a scratch folder", error.to_string())
+            .with("path", scratch_dir.display().to_string())
+    })?;
+    let source = SourceOptions {
+        scratch_dir,
+        space: options.space.clone(),
+        memory_bytes_max,
+        live: holder.is_some(),
+    };
+    let store = driver.open_source(&database.path, &source).map_err(|error| {
+        let kind = match error.kind() {
+            transload_store::Kind::Corrupt => Kind::Difference,
+            _ => Kind::Refused,
+        };
+        Error::store(kind, "open the database", error)
+    })?;
+    Ok((recognised, holder, store))
+}
+
+fn unreadable(error: transload_store::Error) -> Error {
+    Error::store(Kind::Difference, "take a snapshot", error)
+}
+
+fn share_of(memory_bytes_max: u64, databases: usize) -> u64 {
+    memory_bytes_max / u64::try_from(databases.max(1)).unwrap_or(1)
+}
