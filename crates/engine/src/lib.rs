@@ -3,14 +3,28 @@
 //! Invariant: the engine knows no driver and no chain. It is handed
 //! [`transload_store::Engines`] and [`transload_store::Profile`]s.
 
+mod chunks;
 mod compare;
+mod convert;
+mod copy;
 mod error;
+mod fit;
 mod home;
+mod limits;
 mod prove;
 mod tally;
+mod verify;
+mod watch;
 
+pub use chunks::{ChunkLog, CopiedChunk, MemoryLog, VerifiedChunk};
 pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_keys};
+pub use convert::{Conversion, ConvertRequest, convert};
+pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
+pub use fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 pub use home::{OpenDatabase, OpenHome, OpenOptions, find_home};
+pub use limits::{CHUNK_BYTES_MIN, Limits, WORKERS_MAX};
 pub use prove::prove;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
+pub use verify::{VerifiedDatabase, VerifyJob, verify_database};
+pub use watch::{Cancel, StepHook, StepLog, Watch};

@@ -1,0 +1,260 @@
+//! Converts a single database to another engine: the same copy and verification as a
+//! migration, without a home and without a swap.
+//!
+//! Promises: nothing stands at the target path until the target was closed, reopened, read back
+//! and found equal; an interrupted conversion leaves only a folder that says what it is.
+
+use crate::chunks::MemoryLog;
+use crate::copy::{CopyJob, copy_database, target_fault};
+use crate::error::{Error, Kind, Result};
+use crate::fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
+use crate::home::{OpenDatabase, OpenHome, OpenOptions};
+use crate::limits::Limits;
+use crate::tally::aligned_ranges;
+use crate::verify::{VerifyJob, verify_database};
+use crate::watch::Watch;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+use transload_model::commitment::Dataset;
+use transload_model::engine::Engine;
+use transload_observe::{Event, Stage};
+use transload_store::{Engines, TargetOptions, Weakness};
+
+/// The file that marks a folder as ours.
+const MARKER: &str = "transload-partial";
+
+/// What to convert.
+#[derive(Clone, Debug)]
+pub struct ConvertRequest {
+    /// The database.
+    pub source: PathBuf,
+    /// Its keyspace, where it has several.
+    pub source_space: Option<String>,
+    /// The target's engine.
+    pub engine: Engine,
+    /// Where the target shall stand; nothing may be there.
+    pub target: PathBuf,
+    /// The target's keyspace; `None` for the engine's default.
+    pub target_space: Option<String>,
+    /// The limits.
+    pub limits: Limits,
+    /// Weaker promises that somebody accepted.
+    pub accepted: Vec<Weakness>,
+    /// An existing folder for the source's linked snapshot; best on its file system.
+    pub scratch_dir: PathBuf,
+}
+
+/// A finished conversion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Conversion {
+    /// The source's engine.
+    pub from: Engine,
+    /// The target's engine.
+    pub to: Engine,
+    /// Entries, compared one by one.
+    pub entries: u64,
+    /// Their key and value bytes.
+    pub bytes: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// The database as a dataset of one raw table, read back from the target.
+    pub dataset: Dataset,
+    /// What the target promises less, as accepted.
+    pub weaker: Vec<Weakness>,
+    /// Time for the copy.
+    pub copy_time: Duration,
+    /// Time for reading both sides back.
+    pub verify_time: Duration,
+}
+
+/// Converts.
+///
+/// # Errors
+/// [`Kind::Refused`] before anything was made; [`Kind::Difference`] when a side can't be read
+/// whole or both differ; [`Kind::Stopped`] otherwise. Nothing stands at the target path then.
+pub fn convert(
+    request: &ConvertRequest,
+    engines: &dyn Engines,
+    watch: &Watch,
+) -> Result<Conversion> {
+    request.limits.check()?;
+    refuse_what_is_there(&request.target)?;
+    let driver = engines
+        .driver(request.engine)
+        .map_err(|error| Error::store(Kind::Refused, "find the target's driver", error))?;
+    let options = |name: &str| {
+        let scratch_dir = request.scratch_dir.join(name);
+        OpenOptions {
+            scratch_dir,
+            memory_bytes_max: request.limits.driver_bytes(),
+            space: request.source_space.clone(),
+        }
+    };
+    let home = OpenHome::open_single(&request.source, engines, &options("copy"))?;
+    let source = only(&home)?;
+    let (_, guarantees) = driver.target_profile();
+    let weaker = accept_weaker(&source.store().guarantees(), &guarantees, &request.accepted)?;
+    if needs_a_look(&guarantees) {
+        refuse_what_does_not_fit(&*source.snapshot, &guarantees, watch)?;
+    }
+    let staging = Staging::make(&request.target)?;
+    let target_options = TargetOptions {
+        space: request.target_space.clone(),
+        memory_bytes_max: request.limits.driver_bytes(),
+    };
+    let ranges = aligned_ranges(&*source.snapshot, &*source.layout, request.limits.chunk_bytes)
+        .map_err(|error| Error::store(Kind::Difference, "divide", error))?;
+    let log = MemoryLog::default();
+    let name = source.database.name.as_str();
+
+    let began = Instant::now();
+    watch.tell(Event::StageBegan { stage: Stage::Copying });
+    let target = driver
+        .create_target(&staging.database, &target_options)
+        .map_err(|error| target_fault("make the target", error))?;
+    let job = CopyJob {
+        database: name,
+        source: &*source.snapshot,
+        layout: &*source.layout,
+        target: &*target,
+        ranges: &ranges,
+        limits: request.limits,
+    };
+    let _totals = copy_database(job, &log, watch)?;
+    target.close().map_err(|error| target_fault("close the target", error))?;
+    watch.tell(Event::StageEnded { stage: Stage::Copying });
+    let copy_time = began.elapsed();
+
+    let began = Instant::now();
+    watch.tell(Event::StageBegan { stage: Stage::Verifying });
+    let again = OpenHome::open_single(&request.source, engines, &options("verify"))?;
+    let target = driver
+        .reopen_target(&staging.database, &target_options)
+        .map_err(|error| target_fault("reopen the target", error))?;
+    let snapshot =
+        target.snapshot().map_err(|error| target_fault("take a snapshot of the target", error))?;
+    let job = VerifyJob {
+        database: name,
+        source: &*only(&again)?.snapshot,
+        target: &*snapshot,
+        layout: &*source.layout,
+        ranges: &ranges,
+        limits: request.limits,
+    };
+    let verified = verify_database(job, &log, watch)?;
+    drop(snapshot);
+    target.close().map_err(|error| target_fault("close the target", error))?;
+    watch.tell(Event::StageEnded { stage: Stage::Verifying });
+    let verify_time = began.elapsed();
+
+    staging.publish(&request.target)?;
+    Ok(Conversion {
+        from: source.recognised.engine,
+        to: request.engine,
+        entries: verified.entries(),
+        bytes: verified.bytes(),
+        chunks: verified.chunks(),
+        dataset: home.dataset(verified.tables().to_vec())?,
+        weaker,
+        copy_time,
+        verify_time,
+    })
+}
+
+fn only<'a>(home: &'a OpenHome<'_>) -> Result<&'a OpenDatabase> {
+    home.databases()
+        .next()
+        .ok_or_else(|| Error::new(Kind::Refused, "open the database", "there is no database"))
+}
+
+fn refuse_what_is_there(target: &Path) -> Result<()> {
+    match fs::symlink_metadata(target) {
+        Ok(_) => Err(Error::new(Kind::Refused, "look at the target", "something is there already")
+            .with("path", target.display().to_string())
+            .next("give a path where nothing is")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(io(Kind::Refused, "look at the target", target, error)),
+    }
+}
+
+fn io(kind: Kind, operation: &'static str, path: &Path, error: std::io::Error) -> Error {
+    Error::new(kind, operation, error.to_string())
+        .with("path", path.display().to_string())
+        .caused_by(error)
+}
+
+/// A folder beside the target in which it is built. Removed when the conversion ends, however
+/// it ends; one that a killed conversion left behind is recognised by its marker.
+struct Staging {
+    folder: PathBuf,
+    database: PathBuf,
+    _lock: File,
+}
+
+impl Staging {
+    fn make(target: &Path) -> Result<Self> {
+        let refused =
+            |path: &Path, error| io(Kind::Refused, "make the staging folder", path, error);
+        let name = target.file_name().ok_or_else(|| {
+            Error::new(Kind::Refused, "look at the target", "the path has no name")
+                .with("path", target.display().to_string())
+        })?;
+        let mut folder_name = name.to_os_string();
+        folder_name.push(".transload-partial");
+        let folder = target.with_file_name(folder_name);
+        let marker = folder.join(MARKER);
+        if folder.exists() && !marker.is_file() {
+            return Err(Error::new(
+                Kind::Refused,
+                "make the staging folder",
+                "something that is not ours stands where the target is to be built",
+            )
+            .with("path", folder.display().to_string()));
+        }
+        fs::create_dir_all(&folder).map_err(|error| refused(&folder, error))?;
+        let lock = File::create(&marker).map_err(|error| refused(&marker, error))?;
+        lock.try_lock().map_err(|_| {
+            Error::new(
+                Kind::Refused,
+                "make the staging folder",
+                "another conversion to this target is running",
+            )
+            .with("path", folder.display().to_string())
+        })?;
+        let database = folder.join(name);
+        remove(&database).map_err(|error| refused(&database, error))?;
+        Ok(Self { folder, database, _lock: lock })
+    }
+
+    /// Moves the database out, to `target`.
+    fn publish(self, target: &Path) -> Result<()> {
+        let failed =
+            |path: &Path, error| io(Kind::Stopped, "put the target in its place", path, error);
+        refuse_what_is_there(target)?;
+        fs::rename(&self.database, target).map_err(|error| failed(target, error))?;
+        let parent = match target.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        File::open(parent)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| failed(parent, error).effect_unknown())
+    }
+}
+
+impl Drop for Staging {
+    fn drop(&mut self) {
+        // Best effort: what remains carries the marker and is replaced by the next conversion.
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}

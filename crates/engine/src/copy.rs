@@ -1,0 +1,276 @@
+//! Copies a database chunk by chunk into a target.
+//!
+//! Promises: a chunk is recorded only after the target said that it is durable; a chunk that is
+//! recorded is not copied again; a write that fails stops the chunk, and nothing of it is taken
+//! for done; memory is bounded by the limits, whatever the database's size.
+
+use crate::chunks::{ChunkLog, CopiedChunk, for_each_chunk};
+use crate::error::{Error, Kind, Result};
+use crate::limits::Limits;
+use crate::tally::disorder;
+use crate::watch::Watch;
+use std::time::{Duration, Instant};
+use transload_model::layout::Layout;
+use transload_model::report::printable_key;
+use transload_model::walk::{ChunkTally, ChunkWalk};
+use transload_observe::{Event, Stage};
+use transload_store::{
+    BulkLoad, ChunkLoad, Durability, Effect, KeyRange, Scan, ScanReceipt, Snapshot, Store,
+    WriteBatch,
+};
+
+/// A chunk is tried this often when the store says that a retry can help, or that it doesn't
+/// know whether a commit has happened (the chunk is loaded again whole then).
+const CHUNK_TRIES_MAX: u32 = 3;
+
+/// A running chunk tells its progress after this many bytes.
+const ADVANCE_BYTES: u64 = 4 << 20;
+
+/// A pause before a chunk is tried again.
+const RETRY_PAUSE: Duration = Duration::from_millis(50);
+
+/// One database to copy.
+#[derive(Clone, Copy)]
+pub struct CopyJob<'a> {
+    /// Its name.
+    pub database: &'a str,
+    /// What is read.
+    pub source: &'a dyn Snapshot,
+    /// How its entries map to records.
+    pub layout: &'a dyn Layout,
+    /// What is written.
+    pub target: &'a dyn Store,
+    /// The chunks, in physical order, without gaps.
+    pub ranges: &'a [KeyRange],
+    /// The limits.
+    pub limits: Limits,
+}
+
+/// What was copied, earlier runs included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopyTotals {
+    /// Entries in the target.
+    pub entries: u64,
+    /// Their key and value bytes.
+    pub bytes: u64,
+    /// Chunks that an earlier run had done.
+    pub chunks_kept: u64,
+    /// Chunks done now.
+    pub chunks_copied: u64,
+}
+
+/// Copies what the log doesn't know as copied.
+///
+/// # Errors
+/// [`Kind::Difference`] when the source's bytes contradict themselves; [`Kind::Stopped`] for a
+/// failure to read or write, or when asked to stop: what is recorded stays valid.
+pub fn copy_database(job: CopyJob<'_>, log: &dyn ChunkLog, watch: &Watch) -> Result<CopyTotals> {
+    let mut totals = CopyTotals::default();
+    let mut todo = Vec::new();
+    for chunk in 0..job.ranges.len() as u64 {
+        match log.copied(job.database, chunk)? {
+            Some(copied) => {
+                totals.chunks_kept += 1;
+                totals.entries += copied.receipt.entries;
+                totals.bytes += copied.receipt.bytes;
+            }
+            None => todo.push(chunk),
+        }
+    }
+    watch.tell(Event::DatabaseBegan {
+        stage: Stage::Copying,
+        database: job.database.to_owned(),
+        chunks: job.ranges.len() as u64,
+        chunks_done: totals.chunks_kept,
+        bytes_estimate: estimate(job.source, job.ranges, &todo),
+    });
+    let bulk = if job.target.capabilities().bulk_load {
+        Some(job.target.bulk_load().map_err(|error| target_fault("open the bulk path", error))?)
+    } else {
+        None
+    };
+    let bulk = bulk.as_deref();
+    let work = |chunk: u64| copy_chunk(&job, bulk, chunk, log, watch);
+    for_each_chunk(&todo, job.limits.workers_that_fit(), watch, "copy", &work)
+        .map_err(|error| error.with("database", job.database.to_owned()))?;
+    for chunk in &todo {
+        let copied = log.copied(job.database, *chunk)?.ok_or_else(|| {
+            Error::new(Kind::Stopped, "copy", "a chunk was copied but its record is missing")
+        })?;
+        totals.chunks_copied += 1;
+        totals.entries += copied.receipt.entries;
+        totals.bytes += copied.receipt.bytes;
+    }
+    Ok(totals)
+}
+
+/// About how many bytes the chunks in `todo` have.
+pub(crate) fn estimate(source: &dyn Snapshot, ranges: &[KeyRange], todo: &[u64]) -> u64 {
+    // An estimate only feeds a bar; a source that can't be read fails where it is read.
+    if todo.len() == ranges.len() {
+        return source.approximate_bytes(&KeyRange::all()).unwrap_or(0);
+    }
+    let range = |chunk: &u64| usize::try_from(*chunk).ok().and_then(|index| ranges.get(index));
+    todo.iter()
+        .filter_map(range)
+        .map(|range| source.approximate_bytes(range).unwrap_or(0))
+        .fold(0, u64::saturating_add)
+}
+
+fn copy_chunk(
+    job: &CopyJob<'_>,
+    bulk: Option<&dyn BulkLoad>,
+    chunk: u64,
+    log: &dyn ChunkLog,
+    watch: &Watch,
+) -> Result<()> {
+    let range = range_of(job.ranges, chunk)?;
+    let began = Instant::now();
+    let (stage, database) = (Stage::Copying, job.database.to_owned());
+    for tries in 1..=CHUNK_TRIES_MAX {
+        match try_chunk(job, bulk, chunk, range, watch) {
+            Ok((receipt, tally)) => {
+                watch.step("copy: chunk durable in the target");
+                let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+                log.record_copied(
+                    &database,
+                    chunk,
+                    &CopiedChunk { receipt, tally, millis, tries },
+                )?;
+                watch.step("copy: chunk recorded");
+                let (entries, bytes) = (receipt.entries, receipt.bytes);
+                watch.tell(Event::ChunkDone { stage, database, chunk, entries, bytes });
+                return Ok(());
+            }
+            Err(Fault { error, retry: true }) if tries < CHUNK_TRIES_MAX => {
+                let (database, why) = (database.clone(), error.to_string());
+                watch.tell(Event::ChunkRetried { stage, database, chunk, why });
+                std::thread::sleep(RETRY_PAUSE);
+            }
+            Err(Fault { error, .. }) => {
+                let why = error.to_string();
+                if error.kind() != Kind::Stopped || !watch.cancel.is_asked() {
+                    watch.tell(Event::ChunkFailed { stage, database, chunk, why });
+                }
+                return Err(error.with("chunk", chunk.to_string()));
+            }
+        }
+    }
+    // The last round of the loop always returns.
+    Err(Error::new(Kind::Stopped, "copy", "a chunk was tried too often"))
+}
+
+pub(crate) fn range_of(ranges: &[KeyRange], chunk: u64) -> Result<&KeyRange> {
+    usize::try_from(chunk).ok().and_then(|index| ranges.get(index)).ok_or_else(|| {
+        Error::new(Kind::Stopped, "find the chunk", "there is no chunk of this number")
+            .with("chunk", chunk.to_string())
+    })
+}
+
+/// A failed try, and whether another one may succeed.
+struct Fault {
+    error: Error,
+    retry: bool,
+}
+
+impl Fault {
+    fn source(error: transload_store::Error) -> Self {
+        Self { retry: error.is_retryable(), error: source_fault("read the source", error) }
+    }
+
+    fn target(error: transload_store::Error) -> Self {
+        let retry = error.is_retryable() || error.effect() == Effect::Unknown;
+        Self { retry, error: target_fault("write the target", error) }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self { error, retry: false }
+    }
+}
+
+/// How a failure to read a side is seen: contradicting bytes are a difference, everything else
+/// can be resumed.
+pub(crate) fn source_fault(operation: &'static str, error: transload_store::Error) -> Error {
+    let kind = match error.kind() {
+        transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => Kind::Difference,
+        _ => Kind::Stopped,
+    };
+    Error::store(kind, operation, error)
+}
+
+pub(crate) fn target_fault(operation: &'static str, error: transload_store::Error) -> Error {
+    Error::store(Kind::Stopped, operation, error)
+}
+
+/// Where a chunk's entries go.
+enum Sink<'a> {
+    Bulk(Box<dyn ChunkLoad>),
+    Batches { store: &'a dyn Store, batch: WriteBatch, batch_bytes_max: u64 },
+}
+
+impl Sink<'_> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> transload_store::Result<()> {
+        match self {
+            Sink::Bulk(load) => load.put(key, value),
+            Sink::Batches { store, batch, batch_bytes_max } => {
+                batch.put(key, value);
+                if batch.bytes() as u64 >= *batch_bytes_max {
+                    store.write(batch, Durability::Buffered)?;
+                    batch.clear();
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn commit(self) -> transload_store::Result<()> {
+        match self {
+            Sink::Bulk(load) => load.commit(),
+            // The last batch is written even when it is empty: its sync makes those before it
+            // durable.
+            Sink::Batches { store, batch, .. } => store.write(&batch, Durability::Synced),
+        }
+    }
+}
+
+fn try_chunk(
+    job: &CopyJob<'_>,
+    bulk: Option<&dyn BulkLoad>,
+    chunk: u64,
+    range: &KeyRange,
+    watch: &Watch,
+) -> std::result::Result<(ScanReceipt, ChunkTally), Fault> {
+    let mut scan = Scan::new(job.source, range).map_err(Fault::source)?;
+    let mut walk = ChunkWalk::new(job.layout);
+    let mut sink = match bulk {
+        Some(bulk) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),
+        None => Sink::Batches {
+            store: job.target,
+            batch: WriteBatch::new(),
+            batch_bytes_max: job.limits.batch_bytes_max,
+        },
+    };
+    let (mut entries, mut bytes, mut told) = (0u64, 0u64, 0u64);
+    while let Some((key, value)) = scan.next().map_err(Fault::source)? {
+        walk.push(key, value).map_err(disorder)?;
+        sink.put(key, value).map_err(|error| {
+            let mut fault = Fault::target(error);
+            fault.error = fault.error.with("key", printable_key(key));
+            fault
+        })?;
+        entries += 1;
+        bytes += (key.len() + value.len()) as u64;
+        if bytes - told >= ADVANCE_BYTES {
+            told = bytes;
+            watch.go_on("copy")?;
+            let (stage, database) = (Stage::Copying, job.database.to_owned());
+            watch.tell(Event::Advanced { stage, database, chunk, entries, bytes });
+        }
+    }
+    let receipt = scan.receipt().map_err(Fault::source)?;
+    let tally = walk.finish().map_err(disorder)?;
+    sink.commit().map_err(Fault::target)?;
+    Ok((receipt, tally))
+}

@@ -1,0 +1,98 @@
+//! What every long operation is handed: where its events go, how it is asked to stop, and the
+//! hook that crash tests put at each durable step.
+
+use crate::error::{Error, Kind, Result};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use transload_observe::{Discard, Event, Sink};
+
+/// A flag that asks all workers to stop at the next good place. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    asked: Arc<AtomicBool>,
+}
+
+impl Cancel {
+    /// Nobody has asked.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Asks to stop. Safe in a signal handler: one atomic store.
+    pub fn ask(&self) {
+        self.asked.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether somebody asked.
+    #[must_use]
+    pub fn is_asked(&self) -> bool {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+/// Told the name of each durable step, just after it became durable (`done ...`) or just before
+/// it is tried (`begin ...`). A crash test kills the process in it.
+pub type StepHook = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// A log of the steps of the swap, durable before `begin` and `done` return.
+pub trait StepLog {
+    /// The step is about to be tried.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the log can't be written; then the step must not be tried.
+    fn begin(&self, step: &str) -> Result<()>;
+
+    /// The step has happened and is durable.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the log can't be written; the state is recomputed from the disk.
+    fn done(&self, step: &str) -> Result<()>;
+}
+
+/// Sink, stop flag and step hook.
+#[derive(Clone)]
+pub struct Watch {
+    /// Where events go.
+    pub sink: Arc<dyn Sink>,
+    /// The stop flag.
+    pub cancel: Cancel,
+    /// The step hook.
+    pub hook: StepHook,
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self { sink: Arc::new(Discard), cancel: Cancel::new(), hook: Arc::new(|_| ()) }
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("cancel", &self.cancel).finish_non_exhaustive()
+    }
+}
+
+impl Watch {
+    /// Tells an event.
+    pub fn tell(&self, event: Event) {
+        self.sink.event(&event);
+    }
+
+    /// Names a durable step.
+    pub fn step(&self, step: &str) {
+        (self.hook)(step);
+    }
+
+    /// Fails with [`Kind::Stopped`] once somebody has asked to stop.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`].
+    pub fn go_on(&self, operation: &'static str) -> Result<()> {
+        if self.cancel.is_asked() {
+            return Err(Error::new(Kind::Stopped, operation, "stopped as asked"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,7 @@
+//! The engine's tests, in one binary.
+
+#![allow(clippy::unwrap_used, reason = "a test whose world can't be built must fail")]
+
+mod convert;
+mod files;
+mod verify;
