@@ -1,0 +1,93 @@
+//! LevelDB, read without being opened.
+//!
+//! Opening a LevelDB directory with its own library rotates the manifest, replays the log and
+//! writes both. This reader takes no lock and writes no byte: it reads `CURRENT`, the manifest,
+//! the tables and the logs with positioned reads, and merges them. It reads what goleveldb and
+//! C++ LevelDB wrote, closed cleanly or killed; a directory in use is read through a linked
+//! snapshot. Writing goes through the canonical engine (see [`crate::gostore`]).
+//!
+//! Promises: every block and log record is checked against its checksum; a table that is
+//! missing, short or damaged is an error that names file and offset, never an end of data.
+//! Memory: the logs (at most 1 GiB), one block and one read-ahead span of 256 KiB a table that
+//! a cursor stands in, and a cache bounded by the caller.
+
+mod block;
+mod crc;
+mod cursor;
+mod link;
+mod log;
+mod manifest;
+mod memtable;
+mod snapshot;
+mod table;
+
+use snapshot::LevelDbSnapshot;
+use std::path::Path;
+use std::sync::Arc;
+use transload_model::engine::Engine;
+use transload_store::{
+    Capabilities, Guarantees, Isolation, KEY_BYTES_MAX, Processes, Result, Snapshot, SourceOptions,
+    Store, VALUE_BYTES_MAX,
+};
+
+/// Opens a LevelDB directory for reading.
+///
+/// # Errors
+/// [`transload_store::Kind::Corrupt`] when manifest, logs or the tables' order contradict
+/// themselves; [`transload_store::Kind::UnknownFormat`] for a foreign key order or a newer
+/// manifest.
+pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
+    let cache_bytes_max = options.memory_bytes_max / 2;
+    let snapshot = if options.live {
+        link::linked_snapshot(path, &options.scratch_dir)?;
+        LevelDbSnapshot::open(&options.scratch_dir, cache_bytes_max)?
+    } else {
+        LevelDbSnapshot::open(path, cache_bytes_max)?
+    };
+    Ok(Box::new(LevelDb { snapshot: Arc::new(snapshot) }))
+}
+
+/// What LevelDB promises, whoever writes it.
+#[must_use]
+pub fn guarantees() -> Guarantees {
+    Guarantees {
+        atomic_batch: true,
+        durable_sync: true,
+        ordered_writes: true,
+        checksummed: true,
+        isolation: Isolation::Snapshot,
+        processes: Processes::One,
+        key_bytes_max: KEY_BYTES_MAX,
+        value_bytes_max: VALUE_BYTES_MAX,
+    }
+}
+
+struct LevelDb {
+    snapshot: Arc<LevelDbSnapshot>,
+}
+
+impl Store for LevelDb {
+    fn engine(&self) -> Engine {
+        Engine::Goleveldb
+    }
+
+    fn engine_version(&self) -> String {
+        "leveldb format".into()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { write: false, bulk_load: false }
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        guarantees()
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        Ok(Arc::clone(&self.snapshot) as Arc<dyn Snapshot>)
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
