@@ -1,0 +1,53 @@
+package engine
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"gostore/internal/wire"
+)
+
+// stagingName is where chunks lie until their commit, inside the target's directory: taking a
+// table in is a rename within one file system. Engines ignore it; it is removed at close and at
+// reopen.
+const stagingName = "transload-bulk"
+
+func prepareEmpty(path string) error {
+	entries, err := os.ReadDir(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return fromOS("create", err)
+		}
+		return syncDirectory(filepath.Dir(path))
+	case err != nil:
+		return fromOS("create", err)
+	case len(entries) != 0:
+		return wire.Fail(wire.FailInvalidInput, "create",
+			"%s is not empty: it holds %s", path, entries[0].Name())
+	}
+	return nil
+}
+
+func syncDirectory(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return fromOS("sync directory", err)
+	}
+	err = dir.Sync()
+	return fromOS("sync directory", errors.Join(err, dir.Close()))
+}
+
+func makeStaging(path string) (string, error) {
+	staging := filepath.Join(path, stagingName)
+	if err := os.Mkdir(staging, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
+		return "", fromOS("bulk load", err)
+	}
+	return staging, nil
+}
+
+func clearStaging(path string) error {
+	return fromOS("clear staging", os.RemoveAll(filepath.Join(path, stagingName)))
+}

@@ -1,0 +1,42 @@
+package engine
+
+import (
+	"runtime/debug"
+
+	"gostore/internal/wire"
+)
+
+// Info lists the engines of this helper.
+func Info() []wire.EngineInfo {
+	writes := wire.CapWrite | wire.CapBulk
+	return []wire.EngineInfo{
+		{
+			Engine: wire.EngineGoleveldb, Capabilities: writes,
+			Module: module("github.com/syndtr/goleveldb"),
+		},
+		{
+			Engine: wire.EnginePebble1, Capabilities: wire.CapReadOnly | writes,
+			Module:    module("github.com/cockroachdb/pebble"),
+			FormatMin: uint32(pebble1FormatMin), FormatMax: uint32(pebble1FormatMax),
+			FormatNew: uint32(pebble1FormatMin),
+		},
+		{
+			Engine: wire.EnginePebble2, Capabilities: wire.CapReadOnly | writes,
+			Module:    module("github.com/cockroachdb/pebble/v2"),
+			FormatMin: uint32(pebble2FormatMin), FormatMax: uint32(pebble2FormatMax),
+			FormatNew: uint32(pebble2FormatMin),
+		},
+	}
+}
+
+// module is the path and version of a module as it was built in. Test binaries carry no versions.
+func module(path string) string {
+	if build, ok := debug.ReadBuildInfo(); ok {
+		for _, dependency := range build.Deps {
+			if dependency.Path == path {
+				return path + " " + dependency.Version
+			}
+		}
+	}
+	return path
+}

@@ -1,0 +1,196 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strconv"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
+	"github.com/cockroachdb/pebble/v2/sstable"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"gostore/internal/wire"
+)
+
+const (
+	// pebble2FormatMin is also the format of new stores: geth writes it.
+	pebble2FormatMin = uint64(pebble.FormatMinSupported)
+	pebble2FormatMax = uint64(pebble.FormatNewest)
+)
+
+func formatText(format uint32) string { return "format " + strconv.FormatUint(uint64(format), 10) }
+
+type pebble2Store struct {
+	*trouble
+	db      *pebble.DB
+	path    string
+	options *pebble.Options
+}
+
+func pebble2Options(memoryBytesMax uint64, format pebble.FormatMajorVersion) *pebble.Options {
+	options := &pebble.Options{
+		FormatMajorVersion: format,
+		FS:                 vfs.Default,
+		Logger:             quietLogger{},
+		MaxOpenFiles:       openFilesMax,
+		Cache:              pebble.NewCache(cacheBytes(memoryBytesMax)),
+	}
+	options.Experimental.ReadSamplingMultiplier = -1 // reading a target must not compact it
+	// By default a damaged block ends the process; here the reader is told.
+	options.EventListener = &pebble.EventListener{DataCorruption: func(pebble.DataCorruptionInfo) {}}
+	options.EnsureDefaults()
+	return options
+}
+
+func openPebble2(o wire.Open) (Store, error) {
+	format := pebble.FormatMinSupported
+	if o.Mode != wire.ModeCreate {
+		found, err := pebble.Peek(o.Path, vfs.Default)
+		if err != nil {
+			return nil, fromEngine("open", err)
+		}
+		if !found.Exists {
+			return nil, wire.Fail(wire.FailNotFound, "open", "%s has no manifest", o.Path)
+		}
+		format = found.FormatMajorVersion
+	}
+	options := pebble2Options(o.MemoryBytesMax, format)
+	defer options.Cache.Unref() // the store holds its own reference
+	options.ReadOnly = o.Mode == wire.ModeReadOnly
+	options.ErrorIfExists = o.Mode == wire.ModeCreate
+	options.ErrorIfNotExists = o.Mode != wire.ModeCreate
+	trouble := newTrouble()
+	options.EventListener.BackgroundError = trouble.record
+	db, err := pebble.Open(o.Path, options)
+	if err != nil {
+		return nil, fromEngine("open", err)
+	}
+	if now := db.FormatMajorVersion(); now != format {
+		_ = db.Close()
+		return nil, wire.Fail(wire.FailInternal, "open", "format version %d became %d", format, now)
+	}
+	return &pebble2Store{trouble: trouble, db: db, path: o.Path, options: options}, nil
+}
+
+func (s *pebble2Store) Format() (uint32, string) {
+	format := uint32(s.db.FormatMajorVersion())
+	return format, formatText(format)
+}
+
+func (s *pebble2Store) Snapshot() (View, error) {
+	return &pebble2View{db: s.db, snapshot: s.db.NewSnapshot()}, nil
+}
+
+func (s *pebble2Store) Write(ops []wire.Op, sync bool) error {
+	batch := s.db.NewBatch()
+	defer batch.Close()
+	for _, op := range ops {
+		var err error
+		if op.Op == wire.OpPut {
+			err = batch.Set(op.Key, op.Value, nil)
+		} else {
+			err = batch.Delete(op.Key, nil)
+		}
+		if err != nil {
+			return fromEngine("write", err)
+		}
+	}
+	options := pebble.NoSync
+	if sync {
+		options = pebble.Sync
+	}
+	return fromEngine("write", batch.Commit(options))
+}
+
+func (s *pebble2Store) Chunk() (Chunk, error) {
+	prefix, err := stagingPrefix(s.path)
+	if err != nil {
+		return nil, err
+	}
+	tables := s.options.MakeWriterOptions(0, s.db.TableFormat())
+	return &tableChunk{
+		prefix: prefix,
+		create: func(path string) (tableWriter, error) {
+			file, err := vfs.Default.Create(path, vfs.WriteCategoryUnspecified)
+			if err != nil {
+				return nil, err
+			}
+			return sstable.NewWriter(objstorageprovider.NewFileWritable(file), tables), nil
+		},
+		ingest: func(paths []string) error { return s.db.Ingest(context.Background(), paths) },
+		remove: func(path string) { _ = os.Remove(path) }, // staging is cleared at close
+	}, nil
+}
+
+func (s *pebble2Store) Close(check bool) error {
+	format := s.db.FormatMajorVersion()
+	if s.options.ReadOnly {
+		return fromEngine("close", s.db.Close())
+	}
+	flushErr := s.db.Flush()
+	if err := errors.Join(flushErr, s.db.Close()); err != nil {
+		return fromEngine("close", err)
+	}
+	if err := clearStaging(s.path); err != nil {
+		return err
+	}
+	options := pebble2Options(cacheBytesMin, format)
+	defer options.Cache.Unref()
+	options.ReadOnly, options.ErrorIfNotExists = true, true
+	db, err := pebble.Open(s.path, options)
+	if err != nil {
+		return fromEngine("reopen after close", err)
+	}
+	if check {
+		err = db.CheckLevels(nil)
+	}
+	return fromEngine("check after close", errors.Join(err, db.Close()))
+}
+
+type pebble2View struct {
+	db       *pebble.DB
+	snapshot *pebble.Snapshot
+}
+
+func (v *pebble2View) Get(key []byte) ([]byte, bool, error) {
+	value, closer, err := v.snapshot.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fromEngine("get", err)
+	}
+	owned := append([]byte(nil), value...)
+	return owned, true, fromEngine("get", closer.Close())
+}
+
+func (v *pebble2View) Iter(r wire.Range) (Iter, error) {
+	options := &pebble.IterOptions{LowerBound: r.Start}
+	if r.HasEnd {
+		options.UpperBound = r.End
+	}
+	iter, err := v.snapshot.NewIter(options)
+	if err != nil {
+		return nil, fromEngine("scan", err)
+	}
+	return pebble2Iter{iter}, nil
+}
+
+func (v *pebble2View) Size(first, last []byte) (uint64, error) {
+	size, err := v.db.EstimateDiskUsage(first, last)
+	return size, fromEngine("approximate bytes", err)
+}
+
+func (v *pebble2View) Close() error { return fromEngine("release", v.snapshot.Close()) }
+
+type pebble2Iter struct{ *pebble.Iterator }
+
+func (i pebble2Iter) Value() ([]byte, error) {
+	value, err := i.ValueAndErr()
+	return value, fromEngine("scan", err)
+}
+
+func (i pebble2Iter) Err() error   { return fromEngine("scan", i.Error()) }
+func (i pebble2Iter) Close() error { return fromEngine("scan", i.Iterator.Close()) }
