@@ -10,7 +10,11 @@ mod copy;
 mod error;
 mod fit;
 mod home;
+mod identity;
+mod journal;
 mod limits;
+mod moves;
+pub mod phase;
 mod prove;
 mod tally;
 mod verify;
@@ -23,7 +27,12 @@ pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
 pub use fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 pub use home::{OpenDatabase, OpenHome, OpenOptions, find_home};
+pub use identity::HomeIdentity;
+pub use journal::{
+    AttemptChunks, AttemptSteps, ChunkSummary, JOURNAL_FORMAT, Journal, JournalEvent, JournalStep,
+};
 pub use limits::{CHUNK_BYTES_MIN, Limits, WORKERS_MAX};
+pub use moves::{Move, SwapInput, SwapMethod, Verified};
 pub use prove::prove;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};
