@@ -47,6 +47,14 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
     Ok(Box::new(LevelDb { snapshot: Arc::new(snapshot) }))
 }
 
+/// Reads the manifest alone: whether this is a LevelDB directory whose keys we can order.
+///
+/// # Errors
+/// As [`open`].
+pub fn check_manifest(path: &Path) -> Result<()> {
+    manifest::Manifest::load(path).map(drop)
+}
+
 /// What LevelDB promises, whoever writes it.
 #[must_use]
 pub fn guarantees() -> Guarantees {
