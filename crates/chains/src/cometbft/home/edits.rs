@@ -1,0 +1,124 @@
+//! The config keys to set at the swap: all that must agree, or none.
+
+use super::config::{Config, Configs};
+use super::inventory::{is_app_database, is_node_database};
+use super::{APP_KEY, NODE_KEY, Release};
+use transload_model::engine::Engine;
+use transload_store::{ConfigEdit, ConfigFile, Error, Home, Kind, Result};
+
+/// The engine name that stands in the config while a swap runs. Every node of this kind refuses
+/// it by name before it opens a database.
+pub const GUARD: &str = "transload-cutover-in-progress";
+
+const OPERATION: &str = "find the config keys to set";
+
+/// The name that the node's config has for an engine.
+fn config_name(engine: Engine) -> Option<&'static str> {
+    match engine {
+        Engine::Goleveldb => Some("goleveldb"),
+        Engine::Pebble1 => Some("pebbledb"),
+        Engine::Rocksdb => Some("rocksdb"),
+        _ => None,
+    }
+}
+
+/// The edits for moving the databases in `moved` to `target`.
+///
+/// # Errors
+/// [`Kind::Unsupported`] when the node can't be configured so.
+pub fn config_edits(home: &Home, moved: &[String], target: Engine) -> Result<Vec<ConfigEdit>> {
+    let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
+    let name = registered_name(home, target)?;
+    let configs = Configs::read(&home.root)?;
+    let Some(node) = &configs.node else {
+        return Err(refuse("the home has no config/config.toml to set db_backend in".to_owned()));
+    };
+    for name in moved {
+        let database = home.databases.iter().find(|database| database.name == *name);
+        if database.is_none_or(|database| database.governed_by.is_none()) {
+            return Err(refuse(format!(
+                "no config key governs the engine of {name}: the program that opens it has it \
+                 built in, so it stays as it is"
+            )));
+        }
+    }
+    let whole = |belongs: fn(&str) -> bool, key: &str| -> Result<bool> {
+        let governed =
+            home.databases.iter().filter(|d| belongs(&d.name) && d.governed_by.is_some());
+        let (with, without): (Vec<_>, Vec<_>) =
+            governed.map(|database| &database.name).partition(|name| moved.contains(name));
+        if !with.is_empty() && !without.is_empty() {
+            let without: Vec<_> = without.into_iter().map(String::as_str).collect();
+            return Err(refuse(format!(
+                "{key} governs {} as well: these move together",
+                without.join(", ")
+            )));
+        }
+        Ok(!with.is_empty())
+    };
+    let node_moves = whole(is_node_database, NODE_KEY)?;
+    let app_moves = whole(is_app_database, APP_KEY)?;
+    let mut edits = Vec::new();
+    if let Some(app) = &configs.app
+        && let Some(old) = configs.app_text(APP_KEY)
+    {
+        let node_old = configs.node_text(NODE_KEY);
+        if app_moves {
+            edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old), name)?);
+        } else if node_moves && old.is_empty() {
+            // Empty means "as the node": it is pinned to what the application has now.
+            let pinned = node_old.unwrap_or_else(|| "goleveldb".to_owned());
+            edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old), &pinned)?);
+        }
+    }
+    if node_moves {
+        edits.push(edit(ConfigFile::Node, node, NODE_KEY, configs.node_text(NODE_KEY), name)?);
+    }
+    Ok(edits)
+}
+
+fn registered_name(home: &Home, target: Engine) -> Result<&'static str> {
+    let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
+    let release = Release::of_software(&home.software);
+    let registered = release.is_some_and(|release| release.registers(target));
+    match config_name(target) {
+        Some(name) if registered => Ok(name),
+        // goleveldb is in every build of every release.
+        Some(name) if target == Engine::Goleveldb => Ok(name),
+        Some(_) if release.is_none() => Err(refuse(format!(
+            "the release of the node isn't known ({}), so whether it opens {target} isn't either",
+            home.software_evidence
+        ))),
+        _ => Err(refuse(format!(
+            "{} doesn't register {target} ({})",
+            home.software, home.software_evidence
+        ))),
+    }
+}
+
+fn edit(
+    file: ConfigFile,
+    config: &Config,
+    key: &str,
+    old: Option<String>,
+    new: &str,
+) -> Result<ConfigEdit> {
+    if let Some(old) = &old
+        && old.contains(['{', '$', '<', '%'])
+    {
+        return Err(Error::new(
+            Kind::Unsupported,
+            OPERATION,
+            format!("{key} = {old:?} is a template: set the engine where the file is made from"),
+        )
+        .with("path", config.path.display().to_string()));
+    }
+    Ok(ConfigEdit {
+        file,
+        path: config.path.clone(),
+        key: key.to_owned(),
+        old,
+        guard: GUARD.to_owned(),
+        new: new.to_owned(),
+    })
+}

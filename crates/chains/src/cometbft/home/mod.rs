@@ -1,0 +1,151 @@
+//! What a node home is, told from names and config files alone.
+//!
+//! No database is opened and nothing is changed here. Where the node and its application keep
+//! their databases, which config key governs each, what every other file is and what becomes of
+//! it, where the signer's state is.
+
+mod config;
+mod edits;
+mod inventory;
+mod software;
+
+pub use edits::{GUARD, config_edits};
+pub use software::Release;
+
+use config::Configs;
+use std::path::{Path, PathBuf};
+use transload_store::{Error, Home, Kind, Result, SignerState};
+
+/// This profile's id.
+pub const PROFILE_ID: &str = "cometbft";
+
+/// The config key that governs the node's databases.
+pub(crate) const NODE_KEY: &str = "db_backend";
+/// The config key that governs the application's databases.
+pub(crate) const APP_KEY: &str = "app-db-backend";
+
+const OPERATION: &str = "recognise a CometBFT home";
+
+/// Looks at `root`; `None` when it is no home of this kind.
+///
+/// # Errors
+/// [`Kind::Corrupt`] for a config file that can't be read, [`Kind::NotFound`] for a home whose
+/// node has never run, [`Kind::InvalidInput`] for the data folder of a home.
+pub fn recognise(root: &Path) -> Result<Option<Home>> {
+    if !root.is_dir() {
+        return Ok(None);
+    }
+    let configs = Configs::read(root)?;
+    let Some(node_data) = find_node_data(root, &configs)? else {
+        return Ok(None);
+    };
+    let (software, software_evidence) = software::of_config(&configs);
+    let mut notices = Vec::new();
+    if configs.node.is_none() {
+        notices.push(
+            "there is no config/config.toml: the home can be read and verified, but no engine \
+             can be switched in it"
+                .to_owned(),
+        );
+    }
+    let inventory = inventory::take(root, &node_data, &configs, &mut notices)?;
+    let remote_signer = configs.node_text("priv_validator_laddr").filter(|laddr| !laddr.is_empty());
+    let signer = match remote_signer {
+        Some(_) => None,
+        None => read_signer(&signer_path(root, &configs), &mut notices),
+    };
+    compare_keys(&configs, &mut notices);
+    Ok(Some(Home {
+        profile: PROFILE_ID.to_owned(),
+        software,
+        software_evidence,
+        root: root.to_owned(),
+        data_dir: node_data,
+        databases: inventory.databases,
+        files: inventory.files,
+        signer,
+        remote_signer,
+        notices,
+    }))
+}
+
+/// The folder with the node's databases.
+fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
+    let has_blocks = |dir: &Path| {
+        ["blockstore.db", "state.db"].iter().any(|name| dir.join(name).symlink_metadata().is_ok())
+    };
+    let data = configs.node_data_dir(root);
+    if has_blocks(&data) {
+        return Ok(Some(data));
+    }
+    if configs.is_cometbft() {
+        return Err(Error::new(
+            Kind::NotFound,
+            OPERATION,
+            "the home has a node's config but neither a block store nor a state store: its node \
+             has never run, or db_dir points elsewhere",
+        )
+        .with("looked in", data.display().to_string()));
+    }
+    if !has_blocks(root) {
+        return Ok(None);
+    }
+    let parent = root.parent().filter(|parent| parent.join("config/config.toml").is_file());
+    match parent {
+        Some(parent) => Err(Error::new(
+            Kind::InvalidInput,
+            OPERATION,
+            "this is the data folder of a home, without the config that names its engines",
+        )
+        .with("give the home", parent.display().to_string())),
+        None => Ok(Some(root.to_owned())),
+    }
+}
+
+fn signer_path(root: &Path, configs: &Configs) -> PathBuf {
+    let file = configs.node_text("priv_validator_state_file").filter(|file| !file.is_empty());
+    root.join(file.unwrap_or_else(|| "data/priv_validator_state.json".to_owned()))
+}
+
+/// A signer's file that can't be read is no reason to refuse reading the home, but is said.
+fn read_signer(path: &Path, notices: &mut Vec<String>) -> Option<SignerState> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            notices.push(format!("the signer's state {} can't be read: {error}", path.display()));
+            return None;
+        }
+    };
+    let signer = parse_signer(&text);
+    if signer.is_none() {
+        notices.push(format!(
+            "{} is not a signer's state: its height can't be compared with the tip",
+            path.display()
+        ));
+    }
+    signer
+}
+
+fn parse_signer(text: &[u8]) -> Option<SignerState> {
+    let json: serde_json::Value = serde_json::from_slice(text).ok()?;
+    let height = match json.get("height")? {
+        serde_json::Value::String(text) => text.parse().ok()?,
+        number => number.as_u64()?,
+    };
+    let round = u32::try_from(json.get("round")?.as_u64()?).ok()?;
+    let step = u8::try_from(json.get("step")?.as_u64()?).ok()?;
+    Some(SignerState { height, round, step })
+}
+
+fn compare_keys(configs: &Configs, notices: &mut Vec<String>) {
+    let (Some(node), Some(app)) = (configs.node_text(NODE_KEY), configs.app_text(APP_KEY)) else {
+        return;
+    };
+    if !app.is_empty() && app != node {
+        notices.push(format!(
+            "two config keys name different engines: {NODE_KEY} = {node:?} in config.toml, \
+             {APP_KEY} = {app:?} in app.toml"
+        ));
+    }
+}

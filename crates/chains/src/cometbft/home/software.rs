@@ -1,0 +1,111 @@
+//! Which release of the node software wrote a home, and what its builds can open.
+
+use super::config::Configs;
+use transload_model::engine::Engine;
+
+/// A release line, as far as formats and rules differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Release {
+    /// Tendermint and CometBFT 0.34.
+    V034,
+    /// 0.37.
+    V037,
+    /// 0.38.
+    V038,
+    /// 1.x.
+    V1,
+}
+
+impl Release {
+    /// The release line of a version such as `0.38.26` or `v1.0.1`.
+    #[must_use]
+    pub fn of_version(version: &str) -> Option<Self> {
+        let version = version.strip_prefix('v').unwrap_or(version);
+        let mut parts = version.split(['.', '-', '+']);
+        match (parts.next()?, parts.next()?) {
+            ("0", "34") => Some(Release::V034),
+            ("0", "37") => Some(Release::V037),
+            ("0", "38") => Some(Release::V038),
+            ("1", _) => Some(Release::V1),
+            _ => None,
+        }
+    }
+
+    /// The release line that [`transload_store::Home::software`] names.
+    #[must_use]
+    pub fn of_software(software: &str) -> Option<Self> {
+        Self::of_version(software.rsplit(' ').next()?)
+    }
+
+    /// Whether a build of this release, with the right build tags, can open `engine`.
+    ///
+    /// cometbft-db knows Pebble since 0.10, which 0.38 and later use; tm-db and earlier ones
+    /// don't. RocksDB needs a build tag everywhere. No build opens the other engines that
+    /// Transload writes.
+    #[must_use]
+    pub fn registers(self, engine: Engine) -> bool {
+        match engine {
+            Engine::Goleveldb | Engine::Rocksdb => true,
+            Engine::Pebble1 => self >= Release::V038,
+            _ => false,
+        }
+    }
+
+    /// Whether Ed25519 signatures follow ZIP-215; earlier releases used Go's stricter library.
+    #[must_use]
+    pub fn uses_zip215(self) -> bool {
+        self >= Release::V038
+    }
+}
+
+/// Name of the software and what tells so, from the node's config file.
+pub(super) fn of_config(configs: &Configs) -> (String, String) {
+    if let Some(version) = configs.node_text("version").filter(|version| !version.is_empty()) {
+        let evidence = format!("config.toml says version = {version:?}");
+        return (format!("CometBFT {version}"), evidence);
+    }
+    let told_by = |line: &str, key: &str| {
+        (format!("CometBFT {line}"), format!("config.toml has {key}, as {line} writes it"))
+    };
+    if configs.node_has("fast_sync") || configs.node_has("fastsync") {
+        told_by("0.34", "fast_sync")
+    } else if configs.node_has("block_sync") {
+        told_by("0.37", "block_sync")
+    } else if configs.node.is_some() {
+        ("CometBFT".to_owned(), "config.toml has no key that tells the version".to_owned())
+    } else {
+        ("CometBFT".to_owned(), "there is no config.toml".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_told_apart_by_release_line() {
+        for (version, release) in [
+            ("0.34.29", Some(Release::V034)),
+            ("0.37.15", Some(Release::V037)),
+            ("v0.38.26", Some(Release::V038)),
+            ("0.38.0-rc3", Some(Release::V038)),
+            ("1.0.1", Some(Release::V1)),
+            ("1.1.0-dev", Some(Release::V1)),
+            ("0.35.9", None),
+            ("2.0.0", None),
+            ("", None),
+        ] {
+            assert_eq!(Release::of_version(version), release, "{version}");
+        }
+        assert_eq!(Release::of_software("CometBFT 0.38.26"), Some(Release::V038));
+        assert_eq!(Release::of_software("CometBFT"), None);
+    }
+
+    #[test]
+    fn pebble_is_known_since_0_38_and_pebble_2_to_none() {
+        assert!(!Release::V037.registers(Engine::Pebble1));
+        assert!(Release::V038.registers(Engine::Pebble1));
+        assert!(!Release::V1.registers(Engine::Pebble2));
+        assert!(!Release::V1.registers(Engine::Redb));
+    }
+}

@@ -1,0 +1,11 @@
+//! Homes of CometBFT and Tendermint nodes: 0.34, 0.37, 0.38 and 1.x, plain or under a Cosmos
+//! SDK application, in both key layouts.
+
+mod database;
+mod facts;
+pub mod home;
+pub mod layout;
+mod profile;
+pub mod wire;
+
+pub use profile::CometBft;
