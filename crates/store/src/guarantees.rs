@@ -73,6 +73,16 @@ pub enum Weakness {
 }
 
 impl Weakness {
+    /// All of them.
+    pub const ALL: [Weakness; 6] = [
+        Weakness::AtomicBatch,
+        Weakness::DurableSync,
+        Weakness::OrderedWrites,
+        Weakness::Checksummed,
+        Weakness::Isolation,
+        Weakness::Processes,
+    ];
+
     /// The name that `--accept-weaker` takes.
     #[must_use]
     pub fn name(self) -> &'static str {

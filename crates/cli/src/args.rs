@@ -1,0 +1,285 @@
+//! The command line: every command, option and example that `--help` shows.
+
+use bytesize::ByteSize;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::str::FromStr;
+use transload_model::engine::Engine;
+use transload_store::Weakness;
+
+/// Moves a node's state from one storage engine to another and proves that nothing changed.
+///
+/// Nothing of the old database is deleted before you say `transload finalize`, and until then
+/// `transload rollback` brings it back.
+#[derive(Debug, Parser)]
+#[command(
+    name = "transload",
+    version,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = EXIT_CODES
+)]
+pub(crate) struct Cli {
+    /// Options that every command takes.
+    #[command(flatten)]
+    pub common: Common,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  2  the command line is wrong
+  3  refused before anything was changed
+  4  a difference or an invalid certificate was found
+  5  stopped midway; `transload resume HOME` goes on
+  6  the outcome is unknown: a person must look
+  7  nothing wrong was found, but a check was skipped";
+
+/// Options that every command takes.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    /// Print one JSON document to standard output (documented in docs/formats/json.md)
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Colours: never when standard error is no terminal, unless `always`
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+    /// Threads that read and hash [default: the machine's cores]
+    #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub workers: Option<u16>,
+    /// Upper bound for caches and buffers
+    #[arg(long, global = true, default_value = "256MiB", value_name = "SIZE", value_parser = memory)]
+    pub memory: u64,
+    /// The Go helper that speaks to Pebble and goleveldb [default: transload-gostore beside
+    /// this program]
+    #[arg(long, global = true, env = "TRANSLOAD_GOSTORE", value_name = "PATH")]
+    pub gostore: Option<PathBuf>,
+    /// Folder for linked snapshots and joins [default: HOME/.transload, else the system's
+    /// folder for temporary files]
+    #[arg(long, global = true, value_name = "DIR")]
+    pub scratch: Option<PathBuf>,
+}
+
+/// When to colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+/// Least memory that a run can work with: two workers with a 4 MiB chunk each and small caches.
+const MEMORY_BYTES_MIN: u64 = 64 << 20;
+
+fn memory(text: &str) -> Result<u64, String> {
+    let size = ByteSize::from_str(text)
+        .map_err(|_| format!("{text:?} is no size; write 256MiB or 1GiB"))?
+        .as_u64();
+    if size < MEMORY_BYTES_MIN {
+        return Err(format!("at least {}", ByteSize(MEMORY_BYTES_MIN)));
+    }
+    Ok(size)
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show what a home holds: databases, engines, tables, heights, hashes
+    #[command(after_help = "Examples:\n  transload inspect ~/.gaia\n  \
+        transload inspect ~/.gaia --quick\n  transload inspect ~/.gaia --json | jq .tables")]
+    Inspect(Inspect),
+    /// List the engines of this build, and what is missing
+    #[command(after_help = "Example:\n  transload engines")]
+    Engines,
+    /// Compute the root of every table and of the whole dataset
+    #[command(after_help = "Examples:\n  transload root ~/.gaia\n  \
+        transload root ~/.gaia/data/blockstore.db --json")]
+    Root(Target),
+    /// Recompute what the chain signed, and compare
+    #[command(after_help = "Examples:\n  transload verify ~/.gaia\n  \
+        transload verify ~/.gaia --trust-height 100 --trust-hash 5E1F...")]
+    Verify(Verify),
+    /// Compare two homes or two databases, key by key where they differ
+    #[command(after_help = "Example:\n  transload diff ~/.gaia /backup/gaia")]
+    Diff(Diff),
+    /// Prove that one record is in the dataset
+    #[command(after_help = "Example:\n  transload prove ~/.gaia blockstore/meta \
+        0000000000000064 > height-100.json")]
+    Prove(Prove),
+    /// Check a proof that `prove` wrote, offline
+    #[command(after_help = "Example:\n  transload check height-100.json --root 3b0c...")]
+    Check(Check),
+    /// Convert one database to another engine and verify the copy; the source stays as it is
+    #[command(after_help = "Examples:\n  transload convert data/blockstore.db --to pebble1 \
+        /mnt/new/blockstore.db\n  transload convert chain.db --to sqlite chain.sqlite")]
+    Convert(Convert),
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  transload completions bash > \
+        /etc/bash_completion.d/transload")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages to a folder
+    #[command(after_help = "Example:\n  transload man /usr/local/share/man/man1")]
+    Man {
+        /// The folder; it must exist
+        dir: PathBuf,
+    },
+}
+
+/// A home or a single database.
+#[derive(Debug, Args)]
+pub(crate) struct Target {
+    /// A node's home, or the folder or file of one database
+    pub path: PathBuf,
+    /// Keyspace of a single database (column family, named database, table)
+    #[arg(long, value_name = "NAME")]
+    pub space: Option<String>,
+}
+
+/// Arguments of `inspect`.
+#[derive(Debug, Args)]
+pub(crate) struct Inspect {
+    /// What to look at
+    #[command(flatten)]
+    pub target: Target,
+    /// Don't read the databases through: no record counts, no roots
+    #[arg(long)]
+    pub quick: bool,
+}
+
+/// Arguments of `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct Verify {
+    /// What to verify
+    #[command(flatten)]
+    pub target: Target,
+    /// Where trust comes from
+    #[command(flatten)]
+    pub trust: Trust,
+    /// State versions to recompute: all, latest, or a list such as 100,200
+    #[arg(long, default_value = "all", value_name = "WHICH", value_parser = versions)]
+    pub versions: transload_store::VersionChoice,
+}
+
+/// A header that the user trusts.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Trust {
+    /// A height whose header hash you know from somebody you trust
+    #[arg(long, requires = "trust_hash", value_name = "HEIGHT")]
+    pub trust_height: Option<u64>,
+    /// The header hash at that height, 64 hex digits
+    #[arg(long, requires = "trust_height", value_name = "HASH", value_parser = hash)]
+    pub trust_hash: Option<Hash>,
+}
+
+/// A hash given on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hash(pub [u8; 32]);
+
+/// Arguments of `diff`.
+#[derive(Debug, Args)]
+pub(crate) struct Diff {
+    /// One side
+    pub left: PathBuf,
+    /// The other side
+    pub right: PathBuf,
+    /// Name at most this many keys a table
+    #[arg(long, default_value_t = 20, value_name = "N")]
+    pub keys: usize,
+}
+
+/// Arguments of `prove`.
+#[derive(Debug, Args)]
+pub(crate) struct Prove {
+    /// A node's home, or a single database
+    pub path: PathBuf,
+    /// The table, as `transload root` lists it
+    pub table: String,
+    /// The canonical key in hex (docs/chains.md says how keys are made)
+    pub key: String,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub(crate) struct Check {
+    /// The proof's file; `-` for standard input
+    pub proof: PathBuf,
+    /// The dataset root that you trust, 64 hex digits
+    #[arg(long, value_name = "HASH", value_parser = hash)]
+    pub root: Hash,
+}
+
+/// Arguments of `convert`.
+#[derive(Debug, Args)]
+pub(crate) struct Convert {
+    /// The database to read: a folder or a file
+    pub source: PathBuf,
+    /// The engine to write
+    #[arg(long, value_name = "ENGINE", value_parser = engine)]
+    pub to: Engine,
+    /// Where the new database shall stand; nothing may be there yet
+    pub target: PathBuf,
+    /// Keyspace of the source (column family, named database, table)
+    #[arg(long, value_name = "NAME")]
+    pub space: Option<String>,
+    /// Keyspace of the target [default: the engine's own]
+    #[arg(long, value_name = "NAME")]
+    pub target_space: Option<String>,
+    /// Accept that the target promises less in this way; `transload engines` lists promises
+    #[arg(long, value_name = "NAME", value_parser = weakness)]
+    pub accept_weaker: Vec<Weakness>,
+}
+
+fn weakness(text: &str) -> Result<Weakness, String> {
+    Weakness::ALL.into_iter().find(|weakness| weakness.name() == text).ok_or_else(|| {
+        let names: Vec<&str> = Weakness::ALL.iter().map(|weakness| weakness.name()).collect();
+        format!("{text:?} is none of {}", names.join(", "))
+    })
+}
+
+fn hash(text: &str) -> Result<Hash, String> {
+    transload_model::proof::hash_from_hex(text)
+        .map(Hash)
+        .ok_or_else(|| "a hash has 64 hex digits".to_owned())
+}
+
+fn versions(text: &str) -> Result<transload_store::VersionChoice, String> {
+    use transload_store::VersionChoice;
+    match text {
+        "all" => Ok(VersionChoice::All),
+        "latest" => Ok(VersionChoice::Latest),
+        list => list
+            .split(',')
+            .map(|version| version.trim().parse())
+            .collect::<Result<_, _>>()
+            .map(VersionChoice::Listed)
+            .map_err(|_| "write all, latest, or numbers such as 100,200".to_owned()),
+    }
+}
+
+/// An engine's name on the command line.
+///
+/// # Errors
+/// The list of known names.
+pub(crate) fn engine(text: &str) -> Result<Engine, String> {
+    text.parse().map_err(|error: transload_model::engine::UnknownEngine| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

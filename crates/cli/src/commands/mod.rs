@@ -1,0 +1,11 @@
+//! One module a command.
+
+pub(crate) mod check;
+pub(crate) mod convert;
+pub(crate) mod diff;
+pub(crate) mod engines;
+pub(crate) mod inspect;
+pub(crate) mod prove;
+pub(crate) mod root;
+pub(crate) mod shell;
+pub(crate) mod verify;

@@ -1,0 +1,49 @@
+//! `transload verify`: recomputes what the chain signed.
+
+use super::root::read_through;
+use crate::args::Verify;
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::{json::HomeDocument, text};
+use transload_engine::Result;
+use transload_model::report::Verdict;
+use transload_observe::{Event, Stage};
+use transload_store::{TrustInput, VerifyOptions};
+
+/// Runs the command.
+pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
+    let scratch = context.scratch()?;
+    let open = context.open(&args.target.path, args.target.space.as_deref(), scratch.path())?;
+    let (tallies, dataset) = read_through(context, &open)?;
+    let joins = context.scratch()?;
+    let anchor = args.trust.trust_height.zip(args.trust.trust_hash.map(|hash| hash.0));
+    let options = VerifyOptions {
+        trust: TrustInput { anchor },
+        versions: args.versions.clone(),
+        memory_bytes_max: context.memory_bytes_max(),
+        workers: context.workers(),
+        scratch_dir: joins.path().to_owned(),
+    };
+    let (watch, screen) = context.watch()?;
+    watch.tell(Event::StageBegan { stage: Stage::Certifying });
+    let verdict = open.verify(&options, &|done, total| {
+        watch.tell(Event::Certified { done, total });
+        !watch.cancel.is_asked()
+    });
+    screen.finish();
+    let verdict = verdict?;
+    let document = HomeDocument::new("verify", &open, &tallies, Some(&dataset), Some(&verdict));
+    context.print(&document, || text::home(&document));
+    Ok(exit_of(&verdict))
+}
+
+/// A finding outweighs a skipped check.
+pub(crate) fn exit_of(verdict: &Verdict) -> Exit {
+    if verdict.failed() > 0 {
+        Exit::Difference
+    } else if verdict.skipped() > 0 {
+        Exit::Skipped
+    } else {
+        Exit::Done
+    }
+}

@@ -1,0 +1,179 @@
+//! What every command needs: engines, profiles, limits, a scratch folder, and where to print.
+
+use crate::args::{Color, Common};
+use crate::output::progress::Screen;
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use transload_drivers::{BuiltIn, BuiltInConfig};
+use transload_engine::{
+    Cancel, Error, Kind, Limits, OpenHome, OpenOptions, Result, StepHook, TallyOptions, Watch,
+};
+use transload_store::Profile;
+
+/// Chunks are about this large: large enough that their overhead vanishes, small enough that a
+/// retry costs little and that memory stays far below the limit.
+const CHUNK_BYTES: u64 = 16 << 20;
+
+/// The surroundings of one command.
+pub(crate) struct Context {
+    common: Common,
+    engines: BuiltIn,
+    hook: StepHook,
+}
+
+impl Context {
+    /// Surroundings as the options say.
+    #[must_use]
+    pub(crate) fn new(common: &Common, hook: StepHook) -> Self {
+        let gostore_helper = common.gostore.clone().or_else(helper_beside_this_program);
+        Self {
+            common: common.clone(),
+            engines: BuiltIn::new(BuiltInConfig { gostore_helper }),
+            hook,
+        }
+    }
+
+    /// The engines of this build.
+    pub(crate) fn engines(&self) -> &BuiltIn {
+        &self.engines
+    }
+
+    /// The chain profiles, in the order in which they look at a path.
+    pub(crate) fn profiles(&self) -> [&dyn Profile; 0] {
+        []
+    }
+
+    /// How many threads work.
+    pub(crate) fn workers(&self) -> usize {
+        self.common.workers.map_or_else(
+            || std::thread::available_parallelism().map_or(1, usize::from),
+            usize::from,
+        )
+    }
+
+    /// Upper bound for caches and buffers.
+    pub(crate) fn memory_bytes_max(&self) -> u64 {
+        self.common.memory
+    }
+
+    /// How databases are scanned.
+    pub(crate) fn tally_options(&self) -> TallyOptions {
+        TallyOptions { workers: self.workers(), chunk_bytes: CHUNK_BYTES }
+    }
+
+    /// The limits of a copy.
+    pub(crate) fn limits(&self) -> Limits {
+        let chunk_bytes = CHUNK_BYTES.min(self.memory_bytes_max() / 8);
+        Limits {
+            memory_bytes_max: self.memory_bytes_max(),
+            chunk_bytes,
+            workers: u32::try_from(self.workers()).unwrap_or(u32::MAX),
+            batch_bytes_max: chunk_bytes.min(4 << 20),
+        }
+    }
+
+    /// What a long operation is handed: a screen, and signals that ask it to stop cleanly.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when no signal handler can be set.
+    pub(crate) fn watch(&self) -> Result<(Watch, Arc<Screen>)> {
+        let cancel = Cancel::new();
+        crate::signals::ask_on_signal(&cancel)?;
+        let screen = Arc::new(Screen::new());
+        let watch = Watch { sink: screen.clone(), cancel, hook: Arc::clone(&self.hook) };
+        Ok((watch, screen))
+    }
+
+    /// Whether to print JSON.
+    pub(crate) fn json(&self) -> bool {
+        self.common.json
+    }
+
+    /// Whether standard error takes colours.
+    pub(crate) fn colour(&self) -> bool {
+        match self.common.color {
+            Color::Always => true,
+            Color::Never => false,
+            Color::Auto => std::io::stderr().is_terminal(),
+        }
+    }
+
+    /// A folder that goes away with the command: in `--scratch`, else the system's.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when it can't be made.
+    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+        let made = match &self.common.scratch {
+            Some(dir) => tempfile::Builder::new().prefix("transload-").tempdir_in(dir),
+            None => tempfile::Builder::new().prefix("transload-").tempdir(),
+        };
+        made.map_err(|error| {
+            Error::new(Kind::Refused, "make a scratch folder", error.to_string())
+                .next("give a folder that can be written with --scratch DIR")
+        })
+    }
+
+    /// A folder that goes away with the command: in `--scratch`, else beside `path`, where hard
+    /// links to its neighbours are possible.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when it can't be made.
+    pub(crate) fn scratch_beside(&self, path: &Path) -> Result<tempfile::TempDir> {
+        let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        if self.common.scratch.is_some() {
+            return self.scratch();
+        }
+        let dir = beside.unwrap_or_else(|| Path::new("."));
+        tempfile::Builder::new().prefix(".transload-").tempdir_in(dir).map_err(|error| {
+            Error::new(Kind::Refused, "make a scratch folder", error.to_string())
+                .with("path", dir.display().to_string())
+                .next("give a folder that can be written with --scratch DIR")
+        })
+    }
+
+    /// Opens the home or database at `path`.
+    ///
+    /// # Errors
+    /// Those of [`OpenHome::open`].
+    pub(crate) fn open(
+        &self,
+        path: &Path,
+        space: Option<&str>,
+        scratch: &Path,
+    ) -> Result<OpenHome<'_>> {
+        let options = OpenOptions {
+            scratch_dir: scratch.to_owned(),
+            memory_bytes_max: self.memory_bytes_max(),
+            space: space.map(str::to_owned),
+        };
+        OpenHome::open(path, &self.profiles(), &self.engines, &options)
+    }
+
+    /// Prints a document, or `text` without `--json`.
+    pub(crate) fn print(&self, document: &impl serde::Serialize, text: impl FnOnce() -> String) {
+        if self.json() {
+            self.print_json(document);
+        } else {
+            write_stdout(text().as_bytes());
+        }
+    }
+
+    /// Prints a JSON document.
+    pub(crate) fn print_json(&self, document: &impl serde::Serialize) {
+        if let Ok(mut json) = serde_json::to_vec_pretty(document) {
+            json.push(b'\n');
+            write_stdout(&json);
+        }
+    }
+}
+
+/// A reader that went away (`| head`) is no failure of ours.
+pub(crate) fn write_stdout(bytes: &[u8]) {
+    let _ = std::io::stdout().write_all(bytes);
+}
+
+fn helper_beside_this_program() -> Option<PathBuf> {
+    let helper = std::env::current_exe().ok()?.with_file_name("transload-gostore");
+    helper.is_file().then_some(helper)
+}

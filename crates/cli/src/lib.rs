@@ -1,0 +1,62 @@
+//! The command line of Transload: reads arguments, calls the engine, prints.
+//!
+//! Invariant: this is the only crate that prints, reads the environment, or exits.
+
+mod args;
+mod commands;
+mod context;
+mod exit;
+mod output;
+mod signals;
+
+use args::{Cli, Command};
+use clap::Parser;
+pub use exit::Exit;
+use std::ffi::OsString;
+use std::io::Write;
+use std::sync::Arc;
+use transload_engine::StepHook;
+
+/// Runs one command line.
+pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
+    run_with_hook(args, Arc::new(|_| ()))
+}
+
+/// Runs one command line and tells `hook` the name of every durable step, as crash tests want.
+pub fn run_with_hook(args: impl IntoIterator<Item = OsString>, hook: StepHook) -> Exit {
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let exit = if error.use_stderr() { Exit::Usage } else { Exit::Done };
+            // With the terminal gone there is nobody left to tell.
+            let _ = error.print();
+            return exit;
+        }
+    };
+    let context = context::Context::new(&cli.common, hook);
+    let outcome = match &cli.command {
+        Command::Inspect(args) => commands::inspect::run(&context, args),
+        Command::Engines => commands::engines::run(&context),
+        Command::Root(args) => commands::root::run(&context, args),
+        Command::Verify(args) => commands::verify::run(&context, args),
+        Command::Diff(args) => commands::diff::run(&context, args),
+        Command::Prove(args) => commands::prove::run(&context, args),
+        Command::Check(args) => commands::check::run(&context, args),
+        Command::Convert(args) => commands::convert::run(&context, args),
+        Command::Completions { shell } => commands::shell::completions(*shell),
+        Command::Man { dir } => commands::shell::man(dir),
+    };
+    match outcome {
+        Ok(exit) => exit,
+        Err(error) => {
+            let text = if cli.common.json {
+                context.print_json(&output::error::ErrorDocument::new(&error));
+                String::new()
+            } else {
+                output::error::render(&error, context.colour())
+            };
+            let _ = std::io::stderr().write_all(text.as_bytes());
+            Exit::of(error.kind())
+        }
+    }
+}
