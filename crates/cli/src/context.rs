@@ -5,6 +5,7 @@ use crate::output::progress::Screen;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use transload_chains::cometbft::CometBft;
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_engine::{
     Cancel, Error, Kind, Limits, OpenHome, OpenOptions, Result, StepHook, TallyOptions, Watch,
@@ -19,6 +20,7 @@ const CHUNK_BYTES: u64 = 16 << 20;
 pub(crate) struct Context {
     common: Common,
     engines: BuiltIn,
+    cometbft: CometBft,
     hook: StepHook,
 }
 
@@ -30,6 +32,7 @@ impl Context {
         Self {
             common: common.clone(),
             engines: BuiltIn::new(BuiltInConfig { gostore_helper }),
+            cometbft: CometBft,
             hook,
         }
     }
@@ -40,8 +43,8 @@ impl Context {
     }
 
     /// The chain profiles, in the order in which they look at a path.
-    pub(crate) fn profiles(&self) -> [&dyn Profile; 0] {
-        []
+    pub(crate) fn profiles(&self) -> [&dyn Profile; 1] {
+        [&self.cometbft]
     }
 
     /// How many threads work.
