@@ -1,5 +1,7 @@
 //! Recognising homes from names and config files, and the config edits of a swap.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
+
 use std::fs;
 use std::path::Path;
 use tempfile::TempDir;

@@ -6,8 +6,8 @@
 //! | `tx_index/result` | the transaction's SHA-256 | the same |
 //! | `tx_index/height` | `tx.height/` height `/` height `/` index, `$es$0` since 0.34.25 | height u64, index u32, then the number after `$es$` as u64 where there is one |
 //! | `tx_index/event` | tag `/` value `/` height `/` index, `$es$` sequence | the same |
-//! | `tx_index/block` | orderedcode of `block.height`, height | height u64 |
-//! | `tx_index/block_event` | orderedcode of tag, value, height, perhaps a type, sequence | the same |
+//! | `tx_index/block` | `block_events`, then orderedcode of `block.height`, height | height u64 |
+//! | `tx_index/block_event` | `block_events`, then orderedcode of tag, value, height, perhaps a type, sequence | the same |
 //! | `tx_index/marks` | retain heights (1.x) | the same |
 //!
 //! A key of 32 bytes is a transaction's hash, unless its form is that of an event's key and its
@@ -32,13 +32,15 @@ const UNKNOWN: usize = 6;
 const HASH_BYTES: usize = 32;
 const HEIGHT_PREFIX: &[u8] = b"tx.height/";
 const SEQUENCE_MARK: &[u8] = b"$es$";
-/// `block.height` as an orderedcode string.
-const BLOCK_PREFIX: &[u8] = b"block.height\x00\x01";
+/// All keys of the block indexer begin with this.
+const BLOCK_EVENTS: &[u8] = b"block_events";
+/// That, and `block.height` as an orderedcode string.
+const BLOCK_PREFIX: &[u8] = b"block_eventsblock.height\x00\x01";
 const MARK_KEYS: [&[u8]; 4] = [
     b"LastTxIndexerRetainHeightKey",
     b"TxIndexerRetainHeightKey",
-    b"LastBlockIndexerRetainHeightKey",
-    b"BlockIndexerRetainHeightKey",
+    b"block_eventsLastBlockIndexerRetainHeightKey",
+    b"block_eventsBlockIndexerRetainHeightKey",
 ];
 
 /// The layout of `tx_index.db`.
@@ -99,6 +101,7 @@ fn is_event(key: &[u8], value: &[u8]) -> bool {
 
 /// The height within a block event's key.
 fn block_event_height(key: &[u8]) -> Option<u64> {
+    let key = key.strip_prefix(BLOCK_EVENTS)?;
     let tag = ordered::skip_string(key).ok()?;
     let value = ordered::skip_string(&key[tag..]).ok()?;
     let (height, rest) = take_ordered(&key[tag + value..])?;
