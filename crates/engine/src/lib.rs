@@ -8,13 +8,18 @@ mod compare;
 mod convert;
 mod copy;
 mod error;
+mod estimate;
 mod fit;
+mod history;
 mod home;
 mod identity;
+mod invariant;
 mod journal;
 mod limits;
 mod moves;
 pub mod phase;
+mod plan;
+mod planning;
 mod prove;
 mod tally;
 mod verify;
@@ -25,14 +30,24 @@ pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_k
 pub use convert::{Conversion, ConvertRequest, convert};
 pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
+pub use estimate::{Cadence, Sample, Sampled, estimate, sample};
 pub use fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
+pub use history::{
+    FieldChange, PlanEntry, current_plan, keep_plan, plan_diff, plan_log, plan_path,
+};
 pub use home::{OpenDatabase, OpenHome, OpenOptions, find_home};
 pub use identity::HomeIdentity;
+pub use invariant::{Invariant, Observed, violations};
 pub use journal::{
     AttemptChunks, AttemptSteps, ChunkSummary, JOURNAL_FORMAT, Journal, JournalEvent, JournalStep,
 };
 pub use limits::{CHUNK_BYTES_MIN, Limits, WORKERS_MAX};
-pub use moves::{Move, SwapInput, SwapMethod, Verified};
+pub use moves::{Fingerprint, Held, Move, Standing, SwapMethod, SwapPlan, Swapper, Verified};
+pub use plan::{
+    Assumption, Estimate, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
+    PlannedTable, PlannedVerify,
+};
+pub use planning::{PlanRequest, make_plan, state_dir_of};
 pub use prove::prove;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};

@@ -2,11 +2,13 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::verify::VerifiedDatabase;
+use crate::watch::StepLog;
 use serde::{Deserialize, Serialize};
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_model::report::Verdict;
-use transload_store::ConfigEdit;
+use transload_store::{ConfigEdit, Home};
 
 /// Findings that an error names; the report has all of them.
 const FINDINGS_NAMED_MAX: usize = 10;
@@ -82,9 +84,10 @@ impl Verified {
     }
 }
 
-/// A swap, whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SwapInput {
+/// A swap, whole: the same value tells how to do it, how far it is, and how to undo it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SwapPlan {
     /// What changes place, in the order in which paths are guarded: the application's database
     /// first.
     pub moves: Vec<Move>,
@@ -92,11 +95,89 @@ pub struct SwapInput {
     pub edits: Vec<ConfigEdit>,
     /// How.
     pub method: SwapMethod,
-    /// The folder of the attempt, on the volume of the home where `kept` lies elsewhere: guards
-    /// and prewritten files are staged in it.
+    /// The folder of the attempt, on the file system of the databases: guards and prewritten
+    /// files are staged in it.
     pub attempt_dir: PathBuf,
-    /// What was verified.
-    pub verified: Verified,
+}
+
+/// What the files of a database (or a config file) were at one moment: relative path to size,
+/// inode and the like. Equal prints mean that nobody has written in between.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    /// One line a file.
+    pub files: BTreeMap<String, String>,
+}
+
+/// Where a home stands, recomputed from the disk alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// On the old databases and config, whole.
+    Old,
+    /// On the new databases and config, whole.
+    New,
+    /// In the middle of a swap or rollback that we know: it can go on in either direction.
+    Between,
+    /// Something stands there that neither side left: a person must look.
+    Unknown(String),
+}
+
+/// Locks that are held until this is dropped.
+pub trait Held: Send {}
+
+/// Swaps, and everything about it that touches live paths. `crate::swap` has the real one; the
+/// runner's tests have a plain one.
+pub trait Swapper: Send + Sync {
+    /// Whether paths in `folder` can be exchanged: tried out on two scratch files in it.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Refused`] when they can't.
+    fn probe_exchange(&self, folder: &Path) -> Result<()>;
+
+    /// Takes both kinds of lock that engines know on every one of these databases.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Refused`], naming the holder, when somebody has one.
+    fn hold(&self, databases: &[PathBuf]) -> Result<Box<dyn Held>>;
+
+    /// What the files below `path` are now.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Stopped`] when they can't be read.
+    fn fingerprint(&self, path: &Path) -> Result<Fingerprint>;
+
+    /// Where the home stands.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Stopped`] when the disk can't be read.
+    fn standing(&self, swap: &SwapPlan) -> Result<Standing>;
+
+    /// Swaps what is verified, from wherever the disk says that things stand. Only then is it
+    /// `Ok` when the home stands on the new databases, whole and durable.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Stopped`] when it can be resumed, [`crate::Kind::OutcomeUnknown`] when a
+    /// person must look; guards stay in both cases.
+    fn cut_over(&self, swap: &SwapPlan, verified: &Verified, log: &dyn StepLog) -> Result<()>;
+
+    /// Whether going back is allowed now: the fence, the lost heights, the old source's state.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Refused`] with the reason and what can be done instead.
+    fn may_roll_back(&self, swap: &SwapPlan, home: &Home) -> Result<()>;
+
+    /// Puts the old databases and config back, from wherever the disk says that things stand.
+    /// Signer state and consensus log are not touched.
+    ///
+    /// # Errors
+    /// As [`Swapper::cut_over`].
+    fn roll_back(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()>;
+
+    /// Removes the copies that the home doesn't stand on.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Refused`] when the home stands on neither side whole;
+    /// [`crate::Kind::Stopped`] when something can't be removed.
+    fn free(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()>;
 }
 
 #[cfg(test)]

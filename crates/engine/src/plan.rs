@@ -1,0 +1,489 @@
+//! The plan: what a migration will do, to what, within which limits, on which assumptions.
+//!
+//! TOML; unknown fields are refused. Its digest is the SHA-256 of its canonical text (the
+//! fields as this module writes them), so a comment may be added and a value may not be changed
+//! behind the journal's back.
+
+use crate::error::{Error, Kind, Result};
+use crate::invariant::Invariant;
+use crate::limits::Limits;
+use crate::moves::{Move, SwapMethod};
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path, PathBuf};
+use transload_model::engine::Engine;
+use transload_model::layout::TableClass;
+use transload_model::merkle::sha256;
+use transload_model::record::TableName;
+use transload_store::{ConfigEdit, FilePlan, Guarantees, TrustInput, VersionChoice, Weakness};
+
+/// The plan's format.
+pub const PLAN_FORMAT: u32 = 1;
+
+/// A plan file may not be larger: one with a thousand tables has about 200 KiB.
+const PLAN_BYTES_MAX: u64 = 16 << 20;
+
+/// A plan.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The plan's format.
+    pub format: u32,
+    /// The transload that made it.
+    pub transload: String,
+    /// When it was made, in seconds since 1970.
+    pub made_unix_seconds: u64,
+    /// The target engine of the databases that move.
+    pub engine: Engine,
+    /// Weaker promises of the target that somebody accepted.
+    pub accept_weaker: Vec<Weakness>,
+    /// What is taken for granted.
+    pub assumptions: Vec<Assumption>,
+    /// The home.
+    pub home: PlannedHome,
+    /// Where things are built and kept.
+    pub places: Places,
+    /// The limits.
+    pub limits: Limits,
+    /// How to verify.
+    #[serde(default)]
+    pub verify: PlannedVerify,
+    /// Space and time.
+    pub estimate: Estimate,
+    /// What must hold at every phase end.
+    #[serde(default)]
+    pub invariants: Vec<Invariant>,
+    /// The databases and what becomes of each.
+    pub databases: Vec<PlannedDatabase>,
+    /// The config keys that change at the swap.
+    #[serde(default)]
+    pub config: Vec<ConfigEdit>,
+    /// Every other file of the home and what becomes of it.
+    #[serde(default)]
+    pub files: Vec<FilePlan>,
+}
+
+/// The home as found.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedHome {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The profile that knows it.
+    pub profile: String,
+    /// The node software.
+    pub software: String,
+    /// What tells so.
+    pub software_evidence: String,
+    /// The chain's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chain_id: Option<String>,
+    /// The last height when the plan was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub height_last: Option<u64>,
+    /// The address of a remote signer, which must be stopped too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote_signer: Option<String>,
+    /// What a person should know.
+    pub notices: Vec<String>,
+}
+
+/// Where things are built and kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Places {
+    /// Journal, plans and status.
+    pub state_dir: PathBuf,
+    /// Attempts: targets until the swap, old copies after it. On the databases' file system.
+    pub staging_dir: PathBuf,
+    /// Where targets are built when that is elsewhere; they are taken in before they are
+    /// verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_dir: Option<PathBuf>,
+    /// How paths change place.
+    pub swap: SwapMethod,
+}
+
+/// How to verify.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedVerify {
+    /// A height whose header hash is trusted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_height: Option<u64>,
+    /// That hash, hex.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trust_hash: Option<String>,
+    /// Which state versions to recompute.
+    #[serde(default)]
+    pub versions: VersionChoice,
+}
+
+impl PlannedVerify {
+    /// Where trust comes from.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] for half an anchor or a hash that isn't 32 bytes of hex.
+    pub fn trust(&self) -> Result<TrustInput> {
+        let refuse =
+            |what: &str| Error::new(Kind::Refused, "read the trust anchor", what.to_owned());
+        match (self.trust_height, &self.trust_hash) {
+            (None, None) => Ok(TrustInput { anchor: None }),
+            (Some(height), Some(text)) => {
+                let mut hash = [0; 32];
+                hex::decode_to_slice(text.trim(), &mut hash)
+                    .map_err(|_| refuse("the trusted hash is not 32 bytes of hex"))?;
+                Ok(TrustInput { anchor: Some((height, hash)) })
+            }
+            _ => Err(refuse("a trusted height and a trusted hash come together")),
+        }
+    }
+}
+
+/// Space and time, and where the figures come from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Estimate {
+    /// Bytes that the moved databases take now.
+    pub source_bytes_on_disk: u64,
+    /// Bytes that must be free where staging is, for targets and journal.
+    pub staging_bytes_needed: u64,
+    /// Bytes that must be free in the other target folder, when there is one.
+    pub target_dir_bytes_needed: u64,
+    /// Seconds for the copy.
+    pub copy_seconds: u64,
+    /// Seconds for reading both sides back; the chain's checks come on top.
+    pub verify_seconds: u64,
+    /// Seconds in which the node can't run: from the copy's begin to the end of the swap.
+    pub stop_seconds: u64,
+    /// What the stop means in blocks, when the block interval is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_blocks: Option<u64>,
+    /// What the stop means for a validator.
+    pub stop_note: String,
+    /// How the figures came about.
+    pub basis: String,
+}
+
+/// Something taken for granted, and the check that looks after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Assumption {
+    /// Its name.
+    pub name: String,
+    /// What is taken for granted.
+    pub text: String,
+    /// The check by name; empty where none is possible.
+    pub check: String,
+}
+
+/// What becomes of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It goes to the target engine.
+    Moves,
+    /// It has the target engine already.
+    HasTheEngine,
+    /// No config key governs its engine, so it stays with its own.
+    StaysWithItsEngine,
+    /// It was not asked for.
+    NotAskedFor,
+}
+
+/// A database of the home.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedDatabase {
+    /// Its name.
+    pub name: String,
+    /// Where the node looks for it; symlinks are resolved.
+    pub path: PathBuf,
+    /// Its engine, from its own files.
+    pub from: Engine,
+    /// The engine's version, from its own files.
+    pub from_version: String,
+    /// What becomes of it.
+    pub fate: Fate,
+    /// The layout of its entries.
+    pub layout: String,
+    /// Whether a profile knows it.
+    pub known: bool,
+    /// Bytes of its files.
+    pub bytes_on_disk: u64,
+    /// What the source promises; absent when the database stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_guarantees: Option<Guarantees>,
+    /// What the target promises; absent when the database stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_guarantees: Option<Guarantees>,
+    /// Which promises become weaker.
+    pub weaker: Vec<Weakness>,
+    /// Its tables.
+    pub tables: Vec<PlannedTable>,
+}
+
+/// A table and what becomes of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedTable {
+    /// Its name.
+    pub name: TableName,
+    /// Its class.
+    pub class: TableClass,
+    /// What becomes of it.
+    pub becomes: String,
+}
+
+impl Plan {
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] for text that is no plan, an unknown field, a newer format, or limits
+    /// that can't be kept.
+    pub fn parse(text: &str) -> Result<Self> {
+        let refuse = |what: String| Error::new(Kind::Refused, "read the plan", what);
+        #[derive(Deserialize)]
+        struct FormatOnly {
+            format: u32,
+        }
+        let first: FormatOnly =
+            toml::from_str(text).map_err(|error| refuse(error.message().to_owned()))?;
+        if first.format != PLAN_FORMAT {
+            return Err(refuse(format!(
+                "the plan has format {}, this transload knows {PLAN_FORMAT}",
+                first.format
+            )));
+        }
+        let plan: Self = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Reads a plan file.
+    ///
+    /// # Errors
+    /// As [`Plan::parse`], and when the file can't be read.
+    pub fn read(path: &Path) -> Result<Self> {
+        let refuse = |what: String| {
+            Error::new(Kind::Refused, "read the plan", what)
+                .with("path", path.display().to_string())
+        };
+        let metadata = std::fs::metadata(path).map_err(|error| refuse(error.to_string()))?;
+        if metadata.len() > PLAN_BYTES_MAX {
+            return Err(refuse(format!("the file is larger than {PLAN_BYTES_MAX} bytes")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|error| refuse(error.to_string()))?;
+        Self::parse(&text).map_err(|error| error.with("path", path.display().to_string()))
+    }
+
+    /// The canonical text.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when a value has no form in TOML (a path that isn't UTF-8).
+    pub fn text(&self) -> Result<String> {
+        toml::to_string(self)
+            .map_err(|error| Error::new(Kind::Refused, "write the plan", error.to_string()))
+    }
+
+    /// SHA-256 of the canonical text, hex.
+    ///
+    /// # Errors
+    /// As [`Plan::text`].
+    pub fn digest(&self) -> Result<String> {
+        Ok(hex::encode(sha256(self.text()?.as_bytes())))
+    }
+
+    /// The databases that move.
+    pub fn moving(&self) -> impl Iterator<Item = &PlannedDatabase> {
+        self.databases.iter().filter(|database| database.fate == Fate::Moves)
+    }
+
+    /// The folder of an attempt.
+    #[must_use]
+    pub fn attempt_dir(&self, attempt: u64) -> PathBuf {
+        self.places.staging_dir.join("attempts").join(format!("{attempt:04}"))
+    }
+
+    /// Where a target is written first.
+    #[must_use]
+    pub fn build_path(&self, attempt: u64, database: &str) -> PathBuf {
+        match &self.places.target_dir {
+            Some(folder) => folder.join(format!("transload-{attempt:04}")).join(database),
+            None => self.target_path(attempt, database),
+        }
+    }
+
+    /// Where a target stands when it is verified.
+    #[must_use]
+    pub fn target_path(&self, attempt: u64, database: &str) -> PathBuf {
+        self.attempt_dir(attempt).join("targets").join(database)
+    }
+
+    /// What changes place in an attempt, the application's database first.
+    #[must_use]
+    pub fn moves(&self, attempt: u64) -> Vec<Move> {
+        let mut moves: Vec<Move> = self
+            .moving()
+            .map(|database| Move {
+                database: database.name.clone(),
+                live: database.path.clone(),
+                target: self.target_path(attempt, &database.name),
+                kept: self.attempt_dir(attempt).join("kept").join(&database.name),
+                from: database.from,
+                to: self.engine,
+            })
+            .collect();
+        // An application opens its database before it looks at any config.
+        moves.sort_by_key(|one| (one.database != "application.db", one.database.clone()));
+        moves
+    }
+
+    fn check(&self) -> Result<()> {
+        let refuse = |what: String| Err(Error::new(Kind::Refused, "check the plan", what));
+        self.limits.check()?;
+        self.verify.trust()?;
+        let mut names: Vec<&str> = Vec::new();
+        for database in &self.databases {
+            if !is_plain_path(&database.name) {
+                return refuse(format!("{:?} is no database's name", database.name));
+            }
+            names.push(&database.name);
+        }
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return refuse(format!("two databases are named {}", pair[0]));
+        }
+        if self.moving().any(|database| database.from == self.engine) {
+            return refuse("a database moves to the engine that it has".into());
+        }
+        Ok(())
+    }
+}
+
+/// A relative path of ordinary names: it can't lead out of the folder that it is joined to.
+fn is_plain_path(name: &str) -> bool {
+    let mut parts = Path::new(name).components().peekable();
+    parts.peek().is_some() && parts.all(|part| matches!(part, Component::Normal(_)))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn plan() -> Plan {
+        let database = |name: &str, fate| PlannedDatabase {
+            name: name.into(),
+            path: format!("/home/node/data/{name}").into(),
+            from: Engine::Goleveldb,
+            from_version: String::new(),
+            fate,
+            layout: "raw".into(),
+            known: true,
+            bytes_on_disk: 10,
+            source_guarantees: None,
+            target_guarantees: None,
+            weaker: Vec::new(),
+            tables: Vec::new(),
+        };
+        Plan {
+            format: PLAN_FORMAT,
+            transload: "0.1.0".into(),
+            made_unix_seconds: 1,
+            engine: Engine::Pebble2,
+            accept_weaker: vec![Weakness::OrderedWrites],
+            assumptions: Vec::new(),
+            home: PlannedHome {
+                path: "/home/node".into(),
+                profile: "test".into(),
+                software: "test 1".into(),
+                software_evidence: "a file".into(),
+                chain_id: Some("chain-1".into()),
+                height_last: Some(7),
+                remote_signer: None,
+                notices: Vec::new(),
+            },
+            places: Places {
+                state_dir: "/home/node/.transload".into(),
+                staging_dir: "/home/node/.transload".into(),
+                target_dir: None,
+                swap: SwapMethod::Exchange,
+            },
+            limits: Limits::default(),
+            verify: PlannedVerify {
+                versions: VersionChoice::Listed(vec![1, 2]),
+                ..PlannedVerify::default()
+            },
+            estimate: Estimate::default(),
+            invariants: vec![Invariant::HeightAtLeast { height: 7 }],
+            databases: vec![
+                database("blockstore.db", Fate::Moves),
+                database("application.db", Fate::Moves),
+                database("other.db", Fate::StaysWithItsEngine),
+            ],
+            config: Vec::new(),
+            files: Vec::new(),
+        }
+    }
+
+    fn refusal(text: &str) -> String {
+        let error = Plan::parse(text).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        error.to_string()
+    }
+
+    #[test]
+    fn a_plan_reads_back_as_it_was_written() {
+        let text = plan().text().unwrap();
+        let again = Plan::parse(&text).unwrap();
+        assert_eq!(again, plan());
+        assert_eq!(again.digest().unwrap(), plan().digest().unwrap());
+    }
+
+    #[test]
+    fn a_comment_keeps_the_digest_and_a_changed_value_does_not() {
+        let text = plan().text().unwrap();
+        let commented = format!("# reviewed by two people\n{text}");
+        assert_eq!(Plan::parse(&commented).unwrap().digest().unwrap(), plan().digest().unwrap());
+        let changed = text.replace("workers = 4", "workers = 5");
+        assert_ne!(changed, text);
+        assert_ne!(Plan::parse(&changed).unwrap().digest().unwrap(), plan().digest().unwrap());
+    }
+
+    #[test]
+    fn unknown_fields_newer_formats_and_bad_values_are_refused() {
+        let text = plan().text().unwrap();
+        assert!(refusal(&format!("surprise = 1\n{text}")).contains("surprise"));
+        assert!(refusal(&text.replace("workers = 4", "workers = 4\nspeed = 9")).contains("speed"));
+        let newer = text.replace("format = 1", "format = 2\nunheard_of = 1");
+        assert!(refusal(&newer).contains("format 2"));
+        assert!(refusal(&text.replace("workers = 4", "workers = 0")).contains("workers"));
+        refusal("");
+        refusal("\u{0}\u{1}garbage");
+        for name in ["../out", "/etc", "", "a/../b"] {
+            let text = text.replace("name = \"blockstore.db\"", &format!("name = {name:?}"));
+            assert!(refusal(&text).contains("no database's name"), "{name}");
+        }
+        let twice = text.replace("name = \"other.db\"", "name = \"blockstore.db\"");
+        assert!(refusal(&twice).contains("two databases"));
+    }
+
+    #[test]
+    fn half_an_anchor_is_refused() {
+        let half = PlannedVerify { trust_height: Some(1), ..PlannedVerify::default() };
+        assert!(half.trust().is_err());
+        let short = PlannedVerify { trust_hash: Some("00".into()), ..half.clone() };
+        assert!(short.trust().is_err());
+        let whole = PlannedVerify { trust_hash: Some("00".repeat(32)), ..half };
+        assert_eq!(whole.trust().unwrap().anchor, Some((1, [0; 32])));
+    }
+
+    #[test]
+    fn the_application_changes_place_first_and_each_attempt_has_its_own_paths() {
+        let moves = plan().moves(3);
+        let names: Vec<&str> = moves.iter().map(|one| one.database.as_str()).collect();
+        assert_eq!(names, ["application.db", "blockstore.db"]);
+        let expected = "/home/node/.transload/attempts/0003/targets/application.db";
+        assert_eq!(moves[0].target, Path::new(expected));
+        assert_ne!(plan().moves(4)[0].target, moves[0].target);
+    }
+}

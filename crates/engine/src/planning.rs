@@ -1,0 +1,392 @@
+//! Looks at a home and writes the plan for it. Opens every database read-only; the only thing
+//! written below the home is the state folder.
+
+use crate::error::{Error, Kind, Result};
+use crate::estimate::{Cadence, Sampled, estimate, sample};
+use crate::home::{OpenDatabase, OpenHome, OpenOptions, find_home};
+use crate::invariant::Invariant;
+use crate::journal::now;
+use crate::limits::Limits;
+use crate::moves::SwapMethod;
+use crate::plan::{
+    Assumption, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome, PlannedTable,
+    PlannedVerify,
+};
+use crate::watch::Watch;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use transload_model::engine::Engine;
+use transload_observe::{Event, Stage};
+use transload_store::{Database, Engines, Home, Profile, Weakness};
+
+/// What to plan.
+#[derive(Clone, Debug)]
+pub struct PlanRequest {
+    /// The node's home.
+    pub home: PathBuf,
+    /// The target engine.
+    pub engine: Engine,
+    /// Only these databases; `None` for all that a config key governs.
+    pub only: Option<Vec<String>>,
+    /// The limits.
+    pub limits: Limits,
+    /// Another folder to build targets in.
+    pub target_dir: Option<PathBuf>,
+    /// How paths change place.
+    pub swap: SwapMethod,
+    /// Weaker promises that somebody accepts.
+    pub accept_weaker: Vec<Weakness>,
+    /// How to verify.
+    pub verify: PlannedVerify,
+    /// What must hold at every phase end.
+    pub invariants: Vec<Invariant>,
+    /// What the stop means to a validator.
+    pub cadence: Cadence,
+}
+
+impl PlanRequest {
+    /// A plan for all of `home`, with the usual limits.
+    #[must_use]
+    pub fn new(home: impl Into<PathBuf>, engine: Engine) -> Self {
+        Self {
+            home: home.into(),
+            engine,
+            only: None,
+            limits: Limits::default(),
+            target_dir: None,
+            swap: SwapMethod::Exchange,
+            accept_weaker: Vec::new(),
+            verify: PlannedVerify::default(),
+            invariants: Vec::new(),
+            cadence: Cadence::default(),
+        }
+    }
+}
+
+/// The state folder of a home.
+#[must_use]
+pub fn state_dir_of(home: &Path) -> PathBuf {
+    home.join(".transload")
+}
+
+/// Finds the home, its real path and its profile.
+///
+/// # Errors
+/// [`Kind::Refused`] when there is none.
+pub(crate) fn discover<'a>(
+    path: &Path,
+    profiles: &[&'a dyn Profile],
+) -> Result<(&'a dyn Profile, Home)> {
+    let real = path.canonicalize().map_err(|error| {
+        Error::new(Kind::Refused, "look for the home", error.to_string())
+            .with("path", path.display().to_string())
+            .next("give the node's home, the folder that holds config and data")
+    })?;
+    let place = real.display().to_string();
+    if !real.is_dir() {
+        return Err(Error::new(Kind::Refused, "look for the home", "this is no folder")
+            .with("path", place)
+            .next("give the node's home, the folder that holds config and data"));
+    }
+    find_home(&real, profiles)?.ok_or_else(|| {
+        Error::new(Kind::Refused, "look for the home", "no node home is recognised here")
+            .with("path", place)
+            .next("give the folder that holds config and data; for a single database there is `transload convert`")
+    })
+}
+
+/// Makes the plan.
+///
+/// # Errors
+/// [`Kind::Refused`] with the reason; [`Kind::Difference`] when a database can't be read.
+pub fn make_plan(
+    request: &PlanRequest,
+    profiles: &[&dyn Profile],
+    engines: &dyn Engines,
+    watch: &Watch,
+) -> Result<Plan> {
+    request.limits.check()?;
+    let (profile, home) = discover(&request.home, profiles)?;
+    let state_dir = state_dir_of(&home.root);
+    make_folder(&state_dir)?;
+    let scratch = Scratch::make(&state_dir, "plan")?;
+    let options = OpenOptions {
+        scratch_dir: scratch.path.clone(),
+        memory_bytes_max: request.limits.driver_bytes(),
+        space: None,
+    };
+    let open = OpenHome::open_recognised(profile, home.clone(), engines, &options)?;
+    let mut databases = Vec::new();
+    for database in open.databases() {
+        databases.push(plan_database(request, database, engines)?);
+    }
+    refuse_unknown_names(request, &databases)?;
+    let moved: Vec<String> = databases
+        .iter()
+        .filter(|database| database.fate == Fate::Moves)
+        .map(|database| database.name.clone())
+        .collect();
+    if moved.is_empty() {
+        return Err(Error::new(
+            Kind::Refused,
+            "make the plan",
+            "no database of this home moves: each has the engine already, or stays with its own",
+        )
+        .with("engine", request.engine.name())
+        .next("transload inspect HOME shows every database's engine"));
+    }
+    let config = profile
+        .config_edits(&home, &moved, request.engine)
+        .map_err(|error| Error::store(Kind::Refused, "look at the config", error))?;
+    watch.tell(Event::StageBegan { stage: Stage::Measuring });
+    let mut sampled = Vec::new();
+    for database in open.databases().filter(|open| moved.contains(&open.database.name)) {
+        let sample = sample(&*database.snapshot, &*database.layout, watch)?;
+        let name = database.database.name.as_str();
+        sampled.push(Sampled { name, bytes_on_disk: database.recognised.bytes_on_disk, sample });
+    }
+    watch.tell(Event::StageEnded { stage: Stage::Measuring });
+    let other_volume = request.target_dir.is_some();
+    let places = Places {
+        staging_dir: staging_dir(&home, &state_dir, &databases)?,
+        state_dir,
+        target_dir: request.target_dir.clone(),
+        swap: request.swap,
+    };
+    let facts = open.facts();
+    Ok(Plan {
+        format: PLAN_FORMAT,
+        transload: env!("CARGO_PKG_VERSION").into(),
+        made_unix_seconds: now(),
+        engine: request.engine,
+        accept_weaker: request.accept_weaker.clone(),
+        assumptions: assumptions(&home),
+        home: PlannedHome {
+            path: home.root.clone(),
+            profile: home.profile.clone(),
+            software: home.software.clone(),
+            software_evidence: home.software_evidence.clone(),
+            chain_id: facts.chain_id.clone(),
+            height_last: facts.height_last,
+            remote_signer: home.remote_signer.clone(),
+            notices: home.notices.clone(),
+        },
+        places,
+        limits: request.limits,
+        verify: request.verify.clone(),
+        estimate: estimate(&sampled, request.engine, other_volume, request.cadence),
+        invariants: request.invariants.clone(),
+        databases,
+        config,
+        files: home.files.clone(),
+    })
+}
+
+fn plan_database(
+    request: &PlanRequest,
+    open: &OpenDatabase,
+    engines: &dyn Engines,
+) -> Result<PlannedDatabase> {
+    let database = &open.database;
+    let fate = fate(request, database, open.recognised.engine);
+    let source = open.store().guarantees();
+    let (target, weaker) = if fate == Fate::Moves {
+        let driver = engines
+            .driver(request.engine)
+            .map_err(|error| Error::store(Kind::Refused, "find the target's driver", error))?;
+        let (_, target) = driver.target_profile();
+        (Some(target), source.weaknesses_of(&target))
+    } else {
+        (None, Vec::new())
+    };
+    let becomes = match fate {
+        Fate::Moves => format!("carried to {} unchanged", request.engine),
+        _ => "stays as it is".into(),
+    };
+    let path = database.path.canonicalize().map_err(|error| {
+        Error::new(Kind::Refused, "resolve the path", error.to_string())
+            .with("path", database.path.display().to_string())
+    })?;
+    Ok(PlannedDatabase {
+        name: database.name.clone(),
+        path,
+        from: open.recognised.engine,
+        from_version: open.recognised.version.clone(),
+        fate,
+        layout: open.layout.id().to_owned(),
+        known: database.known,
+        bytes_on_disk: open.recognised.bytes_on_disk,
+        source_guarantees: target.is_some().then_some(source),
+        target_guarantees: target,
+        weaker,
+        tables: open
+            .layout
+            .tables()
+            .iter()
+            .map(|table| PlannedTable {
+                name: table.name.clone(),
+                class: table.class,
+                becomes: becomes.clone(),
+            })
+            .collect(),
+    })
+}
+
+fn fate(request: &PlanRequest, database: &Database, engine: Engine) -> Fate {
+    if request.only.as_ref().is_some_and(|only| !only.contains(&database.name)) {
+        Fate::NotAskedFor
+    } else if engine == request.engine {
+        Fate::HasTheEngine
+    } else if database.governed_by.is_none() {
+        Fate::StaysWithItsEngine
+    } else {
+        Fate::Moves
+    }
+}
+
+fn refuse_unknown_names(request: &PlanRequest, databases: &[PlannedDatabase]) -> Result<()> {
+    for name in request.only.iter().flatten() {
+        let known = |database: &PlannedDatabase| database.name == *name;
+        if !databases.iter().any(known) {
+            return Err(Error::new(
+                Kind::Refused,
+                "make the plan",
+                "the home has no such database",
+            )
+            .with("database", name.clone())
+            .next("transload inspect HOME lists them"));
+        }
+    }
+    Ok(())
+}
+
+/// `HOME/.transload` when the databases are on its file system; otherwise a folder beside them.
+fn staging_dir(home: &Home, state_dir: &Path, databases: &[PlannedDatabase]) -> Result<PathBuf> {
+    let device = |path: &Path| {
+        fs::metadata(path).map(|metadata| metadata.dev()).map_err(|error| {
+            Error::new(Kind::Refused, "look at the file system", error.to_string())
+                .with("path", path.display().to_string())
+        })
+    };
+    let moving = || databases.iter().filter(|database| database.fate == Fate::Moves);
+    let all_on = |wanted: u64| -> Result<bool> {
+        for database in moving() {
+            if device(&database.path)? != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    };
+    if all_on(device(state_dir)?)? {
+        return Ok(state_dir.to_owned());
+    }
+    let data_dir = home.data_dir.canonicalize().unwrap_or_else(|_| home.data_dir.clone());
+    if all_on(device(&data_dir)?)? {
+        return Ok(data_dir.join(".transload"));
+    }
+    Err(Error::new(
+        Kind::Refused,
+        "choose the staging folder",
+        "the databases are on several file systems, so they can't change place together",
+    )
+    .next("move one file system's databases at a time with --only"))
+}
+
+/// What every migration takes for granted. The checks named are the profile's or preflight's.
+fn assumptions(home: &Home) -> Vec<Assumption> {
+    let assumption = |name: &str, text: &str, check: &str| Assumption {
+        name: name.into(),
+        text: text.into(),
+        check: check.into(),
+    };
+    vec![
+        assumption(
+            "node-stopped",
+            "no node writes the databases from the copy's begin to the end of the swap",
+            "no_node_runs",
+        ),
+        assumption(
+            "signer-state",
+            if home.remote_signer.is_some() {
+                "a remote signer keeps its own state; nothing here sees it"
+            } else {
+                "the signer's state and the consensus log stay where they are and are never copied"
+            },
+            if home.remote_signer.is_some() { "" } else { "signer_state_fenced" },
+        ),
+        assumption(
+            "timestamps",
+            "no stored value depends on the clock of this machine; values are carried as bytes",
+            "target_equals_source",
+        ),
+        assumption(
+            "nonces",
+            "IAVL node keys carry version and nonce; they are carried as bytes and node hashes \
+             are recomputed where the chain has them",
+            "target_equals_source",
+        ),
+        assumption(
+            "randomness",
+            "nothing in the databases is drawn at random when it is read; no check is possible \
+             beyond the equality of all bytes",
+            "",
+        ),
+        assumption(
+            "one-writer",
+            "nobody but transload writes below the state folder",
+            "source_unchanged",
+        ),
+    ]
+}
+
+/// Makes a folder that only its owner may enter, with the owner of the folder above it.
+pub(crate) fn make_folder(path: &Path) -> Result<()> {
+    use std::os::unix::fs::{DirBuilderExt as _, chown};
+    let refused = |error: std::io::Error| {
+        Error::new(Kind::Refused, "make the state folder", error.to_string())
+            .with("path", path.display().to_string())
+            .next("the file system must be writable for transload's own notes")
+            .caused_by(error)
+    };
+    if path.is_dir() {
+        return Ok(());
+    }
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
+    if let Some(parent) = path.parent() {
+        let (above, own) =
+            (fs::metadata(parent).map_err(refused)?, fs::metadata(path).map_err(refused)?);
+        if (above.uid(), above.gid()) != (own.uid(), own.gid()) && own.uid() == 0 {
+            chown(path, Some(above.uid()), Some(above.gid())).map_err(refused)?;
+        }
+    }
+    Ok(())
+}
+
+/// A scratch folder that is emptied when it is dropped.
+pub(crate) struct Scratch {
+    pub(crate) path: PathBuf,
+}
+
+impl Scratch {
+    /// A fresh folder in the state folder.
+    pub(crate) fn make(state_dir: &Path, purpose: &str) -> Result<Self> {
+        let path = state_dir.join("scratch").join(format!("{purpose}-{}", std::process::id()));
+        let refused = |error: std::io::Error| {
+            Error::new(Kind::Refused, "make a scratch folder", error.to_string())
+                .with("path", path.display().to_string())
+        };
+        if path.exists() {
+            fs::remove_dir_all(&path).map_err(refused)?;
+        }
+        fs::create_dir_all(&path).map_err(refused)?;
+        Ok(Self { path })
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What can't be removed now is removed by the next run with the same purpose.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
