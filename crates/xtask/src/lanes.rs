@@ -1,0 +1,314 @@
+//! The test lanes. A lane that runs nothing fails; a peer that isn't there is named at the end.
+
+use crate::helper;
+use crate::place::{Result, cache_dir, cargo, has, root, run, say, target_dir};
+use crate::tidy;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Instant, SystemTime};
+
+/// What a lane did.
+#[derive(Debug, Default)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    missing: Vec<String>,
+}
+
+impl Tally {
+    fn one(good: bool) -> Self {
+        Self { passed: u64::from(good), failed: u64::from(!good), missing: Vec::new() }
+    }
+
+    fn missing(what: &str) -> Self {
+        Self { missing: vec![what.to_owned()], ..Self::default() }
+    }
+}
+
+struct Settings {
+    fixtures: PathBuf,
+    seed: u64,
+}
+
+type Lane = (&'static str, &'static str, fn(&Settings) -> Result<Tally>);
+
+const LANES: &[Lane] = &[
+    ("fmt", "formatting", fmt),
+    ("tidy", "crate arrows, file lengths, names, leftovers", tidy_lane),
+    ("clippy", "lints, warnings are errors", clippy),
+    ("docs", "documentation builds without warnings", docs),
+    ("deny", "licences, bans and sources of dependencies", deny),
+    ("helper", "the Go helper: vet and tests", helper_lane),
+    ("test", "unit, property, contract, golden and command-line tests", tests),
+    ("crash", "killed at every durable step, then resumed", crash),
+    ("fixtures", "every node home of a folder, end to end", fixtures),
+    ("real", "real node software on what we wrote", real),
+];
+
+/// Prints the lanes.
+pub(crate) fn list() {
+    for (name, about, _) in LANES {
+        say(&format!("{name:<10}{about}"));
+    }
+}
+
+/// Runs the lanes that are named, or all.
+pub(crate) fn run_lanes(
+    names: &[String],
+    fixtures: Option<&Path>,
+    seed: Option<u64>,
+) -> Result<bool> {
+    if let Some(unknown) = names.iter().find(|name| !LANES.iter().any(|lane| lane.0 == **name)) {
+        return Err(format!("there is no lane {unknown}; `cargo xtask test --list` shows them"));
+    }
+    let settings = Settings {
+        fixtures: fixtures.map_or_else(|| root().join("testdata/homes"), Path::to_owned),
+        seed: seed.unwrap_or_else(seed_from_clock),
+    };
+    say(&format!("seed {} (repeat with --seed {})", settings.seed, settings.seed));
+    let mut sum = Tally::default();
+    let mut summary = Vec::new();
+    for (name, about, lane) in LANES {
+        if !names.is_empty() && !names.iter().any(|wanted| wanted == name) {
+            continue;
+        }
+        say(&format!("\n== {name}: {about}"));
+        let began = Instant::now();
+        let mut tally = lane(&settings).unwrap_or_else(|error| {
+            say(&format!("{name}: {error}"));
+            Tally::one(false)
+        });
+        if tally.passed + tally.failed == 0 && tally.missing.is_empty() {
+            say(&format!("{name}: ran nothing, which is a failure"));
+            tally.failed += 1;
+        }
+        let seconds = began.elapsed().as_secs();
+        summary.push(format!(
+            "{name:<10}{:>6} passed{:>4} failed{seconds:>6} s",
+            tally.passed, tally.failed
+        ));
+        sum.passed += tally.passed;
+        sum.failed += tally.failed;
+        sum.missing.extend(tally.missing);
+    }
+    say("\n== summary");
+    for line in summary {
+        say(&line);
+    }
+    for missing in &sum.missing {
+        say(&format!("not checked: {missing}"));
+    }
+    say(&format!("{} passed, {} failed", sum.passed, sum.failed));
+    Ok(sum.failed == 0)
+}
+
+fn seed_from_clock() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+fn fmt(_: &Settings) -> Result<Tally> {
+    Ok(Tally::one(run(&mut cargo(&["fmt", "--all", "--check"]))?))
+}
+
+fn tidy_lane(_: &Settings) -> Result<Tally> {
+    Ok(Tally::one(tidy::report()?))
+}
+
+fn clippy(_: &Settings) -> Result<Tally> {
+    let all = ["clippy", "--release", "--workspace", "--all-targets", "--all-features", "--quiet"];
+    let mut command = cargo(&all);
+    command.args(["--", "-D", "warnings"]);
+    Ok(Tally::one(run(&mut command)?))
+}
+
+fn docs(_: &Settings) -> Result<Tally> {
+    let mut command =
+        cargo(&["doc", "--release", "--workspace", "--all-features", "--no-deps", "--quiet"]);
+    command.env("RUSTDOCFLAGS", "-D warnings");
+    Ok(Tally::one(run(&mut command)?))
+}
+
+fn deny(_: &Settings) -> Result<Tally> {
+    let home = cache_dir().join("tools");
+    let program = home.join("bin/cargo-deny");
+    if !program.is_file() && !has("cargo-deny", "--version") {
+        say("installing cargo-deny ...");
+        let mut install = cargo(&["install", "cargo-deny", "--locked", "--quiet", "--root"]);
+        install.arg(&home);
+        if !run(&mut install)? {
+            return Ok(Tally::one(false));
+        }
+    }
+    let program = if program.is_file() { program } else { "cargo-deny".into() };
+    let mut check = Command::new(program);
+    check
+        .args(["--all-features", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+        .current_dir(root())
+        .stdin(Stdio::null());
+    let mut tally = Tally::one(run(&mut check)?);
+    tally.missing.push("advisories: their database is no package and isn't reached".into());
+    Ok(tally)
+}
+
+fn helper_lane(_: &Settings) -> Result<Tally> {
+    if !helper::has_go() {
+        return Ok(Tally::missing("Go: the helper was neither built nor tested"));
+    }
+    helper::build()?;
+    let go = |arguments: &[&str]| {
+        let mut command = Command::new("go");
+        command.args(arguments).current_dir(root().join("helpers/gostore")).stdin(Stdio::null());
+        command
+    };
+    let mut tally = Tally::one(run(&mut go(&["vet", "./..."]))?);
+    let lines = watch(&mut go(&["test", "-count=1", "-v", "./..."]))?;
+    tally.passed += count(&lines.text, "--- PASS");
+    tally.failed += count(&lines.text, "--- FAIL") + u64::from(!lines.good);
+    Ok(tally)
+}
+
+fn count(text: &[String], mark: &str) -> u64 {
+    text.iter().filter(|line| line.trim_start().starts_with(mark)).count() as u64
+}
+
+/// Tests that have lanes of their own, by the name of their file.
+const OWN_LANES: [&str; 3] = ["crash", "fixtures", "real"];
+
+fn tests(settings: &Settings) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut command = cargo_test(settings, &["--workspace", "--all-features"]);
+    // A test file `tests/NAME.rs` with a lane of its own asks for its lane by name.
+    command.env("TRANSLOAD_LANE", "test");
+    add_tests(&mut tally, &mut command)?;
+    if !helper::has_go() {
+        tally.missing.push("Go: drivers of Pebble and goleveldb were not tested".into());
+    }
+    Ok(tally)
+}
+
+fn crash(settings: &Settings) -> Result<Tally> {
+    lane_of_the_cli(settings, OWN_LANES[0])
+}
+
+fn fixtures(settings: &Settings) -> Result<Tally> {
+    lane_of_the_cli(settings, OWN_LANES[1])
+}
+
+fn real(settings: &Settings) -> Result<Tally> {
+    if !helper::has_go() {
+        return Ok(Tally::missing("Go: no real node was built"));
+    }
+    lane_of_the_cli(settings, OWN_LANES[2])
+}
+
+/// Runs the tests of `crates/*/tests/NAME*.rs` with the lane switched on.
+fn lane_of_the_cli(settings: &Settings, lane: &str) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut arguments = vec!["--workspace".to_owned(), "--all-features".to_owned()];
+    for test in tests_named(lane)? {
+        arguments.extend(["--test".to_owned(), test]);
+    }
+    if arguments.len() == 2 {
+        return Ok(tally);
+    }
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut command = cargo_test(settings, &arguments);
+    command.env("TRANSLOAD_LANE", lane);
+    add_tests(&mut tally, &mut command)?;
+    Ok(tally)
+}
+
+/// The names of the test files that end in the lane's name.
+fn tests_named(lane: &str) -> Result<Vec<String>> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut names = Vec::new();
+    for crate_dir in std::fs::read_dir(root().join("crates")).map_err(failed)? {
+        let Ok(files) = std::fs::read_dir(crate_dir.map_err(failed)?.path().join("tests")) else {
+            continue;
+        };
+        for file in files {
+            let name = file.map_err(failed)?.file_name().to_string_lossy().into_owned();
+            if let Some(stem) = name.strip_suffix(".rs")
+                && stem.ends_with(lane)
+            {
+                names.push(stem.to_owned());
+            }
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn cargo_test(settings: &Settings, arguments: &[&str]) -> Command {
+    let mut command = cargo(&["test", "--release", "--quiet"]);
+    command
+        .args(arguments)
+        .env("TRANSLOAD_GOSTORE", target_dir().join("release/transload-gostore"))
+        .env("TRANSLOAD_FIXTURES", &settings.fixtures)
+        .env("TRANSLOAD_SEED", settings.seed.to_string())
+        .env("TRANSLOAD_NODES", cache_dir().join("nodes"));
+    command
+}
+
+fn add_tests(tally: &mut Tally, command: &mut Command) -> Result<()> {
+    let lines = watch(command)?;
+    let before = tally.failed;
+    for line in &lines.text {
+        if let Some((passed, failed)) = counts(line) {
+            tally.passed += passed;
+            tally.failed += failed;
+        }
+        if let Some(missing) = line.strip_prefix("not checked: ") {
+            tally.missing.push(missing.to_owned());
+        }
+    }
+    if !lines.good && tally.failed == before {
+        tally.failed += 1;
+    }
+    Ok(())
+}
+
+/// `test result: ok. 8 passed; 0 failed; ...`
+fn counts(line: &str) -> Option<(u64, u64)> {
+    let rest = line.strip_prefix("test result: ")?.split_once(". ")?.1;
+    let mut parts = rest.split("; ");
+    let passed = parts.next()?.strip_suffix(" passed")?.parse().ok()?;
+    let failed = parts.next()?.strip_suffix(" failed")?.parse().ok()?;
+    Some((passed, failed))
+}
+
+struct Lines {
+    text: Vec<String>,
+    good: bool,
+}
+
+/// Runs a command, shows its standard output as it comes and keeps it.
+fn watch(command: &mut Command) -> Result<Lines> {
+    let failed = |error: std::io::Error| error.to_string();
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut text = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line.map_err(failed)?;
+            if !line.is_empty() && !line.starts_with("running 0") {
+                say(&line);
+            }
+            text.push(line);
+        }
+    }
+    let good = child.wait().map_err(failed)?.success();
+    Ok(Lines { text, good })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_counts_of_cargo_test_are_read() {
+        let line = "test result: FAILED. 4 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out";
+        assert_eq!(counts(line), Some((4, 1)));
+        assert_eq!(counts("running 5 tests"), None);
+    }
+}

@@ -1,0 +1,77 @@
+//! `cargo xtask`: the project's own commands.
+//!
+//! `demo` shows the main job on a real home, `test` runs every lane, `tidy` keeps the house,
+//! `build-helper` builds the Go helper.
+
+mod demo;
+mod helper;
+mod lanes;
+mod place;
+mod tidy;
+
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "The project's own commands")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Build everything and migrate a copy of a real node home that is in this repository
+    Demo {
+        /// The engine to migrate to [default: pebble1, or redb where Go is missing]
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Run every test lane; ends with `N passed, N failed`
+    Test {
+        /// Only this lane (may be given more than once)
+        #[arg(long, value_name = "NAME")]
+        lane: Vec<String>,
+        /// A folder of node homes (NAME.tar.gz, NAME.answers.json) for the fixtures lane
+        /// [default: testdata/homes]
+        #[arg(long, value_name = "DIR")]
+        fixtures: Option<PathBuf>,
+        /// Seed of the randomised lanes [default: from the clock, printed]
+        #[arg(long, value_name = "N")]
+        seed: Option<u64>,
+        /// List the lanes and leave
+        #[arg(long)]
+        list: bool,
+    },
+    /// Check the house: crate arrows, file lengths, names, leftovers, ARCHITECTURE.md
+    Tidy,
+    /// Build the Go helper beside the transload binary and print its path
+    BuildHelper,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Demo { to } => demo::show(to.as_deref()),
+        Command::Test { list: true, .. } => {
+            lanes::list();
+            Ok(true)
+        }
+        Command::Test { lane, fixtures, seed, list: false } => {
+            lanes::run_lanes(&lane, fixtures.as_deref(), seed)
+        }
+        Command::Tidy => tidy::report(),
+        Command::BuildHelper => helper::build().map(|path| {
+            place::say(&path.display().to_string());
+            true
+        }),
+    };
+    match outcome {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            place::say(&format!("xtask: {error}"));
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Where things are, and how commands are run.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// What goes wrong here is told to the person who called.
+pub(crate) type Result<T> = std::result::Result<T, String>;
+
+/// Prints a line.
+pub(crate) fn say(line: &str) {
+    // Without a reader there is nobody to tell.
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// The root of the checkout.
+pub(crate) fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+/// Where compiled code goes: outside the checkout unless somebody said otherwise, so that a
+/// fresh clone starts warm.
+pub(crate) fn target_dir() -> PathBuf {
+    if let Some(dir) = std::env::var_os("CARGO_TARGET_DIR") {
+        return PathBuf::from(dir);
+    }
+    cache_dir().join("target")
+}
+
+/// Where downloads and built node programs are kept.
+pub(crate) fn cache_dir() -> PathBuf {
+    let cache = std::env::var_os("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache")));
+    cache.unwrap_or_else(|| root().join("target")).join("transload")
+}
+
+/// Whether a program can be started.
+pub(crate) fn has(program: &str, argument: &str) -> bool {
+    Command::new(program)
+        .arg(argument)
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// `cargo` in the checkout, with the shared target folder.
+pub(crate) fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command
+        .args(arguments)
+        .current_dir(root())
+        .env("CARGO_TARGET_DIR", target_dir())
+        .env_remove("RUSTFLAGS")
+        .stdin(std::process::Stdio::null());
+    command
+}
+
+/// Runs a command and shows what it prints.
+pub(crate) fn run(command: &mut Command) -> Result<bool> {
+    command
+        .status()
+        .map(|status| status.success())
+        .map_err(|error| format!("{:?} can't be started: {error}", command.get_program()))
+}
