@@ -21,6 +21,7 @@ pub mod phase;
 mod plan;
 mod planning;
 mod prove;
+mod swap;
 mod tally;
 mod verify;
 mod watch;
@@ -42,13 +43,16 @@ pub use journal::{
     AttemptChunks, AttemptSteps, ChunkSummary, JOURNAL_FORMAT, Journal, JournalEvent, JournalStep,
 };
 pub use limits::{CHUNK_BYTES_MIN, Limits, WORKERS_MAX};
-pub use moves::{Fingerprint, Held, Move, Standing, SwapMethod, SwapPlan, Swapper, Verified};
+pub use moves::{
+    Fence, Fingerprint, Held, Move, Standing, SwapMethod, SwapPlan, Swapper, Verified,
+};
 pub use plan::{
     Assumption, Estimate, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
     PlannedTable, PlannedVerify,
 };
 pub use planning::{PlanRequest, make_plan, state_dir_of};
 pub use prove::prove;
+pub use swap::FileSwap;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};
 pub use watch::{Cancel, StepHook, StepLog, Watch};

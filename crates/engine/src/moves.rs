@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_model::report::Verdict;
-use transload_store::{ConfigEdit, Home};
+use transload_store::{ConfigEdit, Home, SignerState};
 
 /// Findings that an error names; the report has all of them.
 const FINDINGS_NAMED_MAX: usize = 10;
@@ -98,6 +98,21 @@ pub struct SwapPlan {
     /// The folder of the attempt, on the file system of the databases: guards and prewritten
     /// files are staged in it.
     pub attempt_dir: PathBuf,
+    /// What the signer had signed when the swap was planned; `None` for a home without one.
+    #[serde(default)]
+    pub fence: Option<Fence>,
+}
+
+/// The line behind which nobody may go back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fence {
+    /// The signer's state, when it is kept in the home.
+    pub signer: Option<SignerState>,
+    /// Whether the signer is remote.
+    pub remote_signer: bool,
+    /// Whether this node's key is the chain's only validator; `None` when that isn't known.
+    pub only_validator: Option<bool>,
 }
 
 /// What the files of a database (or a config file) were at one moment: relative path to size,
