@@ -1,5 +1,9 @@
 //! Transload's storage engines: one module an engine, one contract suite for all.
 
+#[cfg(feature = "leveldb")]
+mod goleveldb;
+#[cfg(feature = "gostore")]
+pub mod gostore;
 mod holder;
 #[cfg(feature = "leveldb")]
 pub mod leveldb;

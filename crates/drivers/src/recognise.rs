@@ -188,6 +188,8 @@ fn pebble(path: &Path, files: &Files, in_options: Option<String>) -> Result<Reco
 fn leveldb(path: &Path, files: &Files) -> Result<Recognised> {
     #[cfg(feature = "leveldb")]
     crate::leveldb::check_manifest(path)?;
+    #[cfg(not(feature = "leveldb"))]
+    let _ = path; // a build without the reader can't look into the manifest
     Ok(Recognised {
         engine: Engine::Goleveldb,
         version: "leveldb format".into(),

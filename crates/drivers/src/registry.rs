@@ -2,10 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
-use transload_store::{
-    Capabilities, Driver, EngineStatus, Engines, Error, Guarantees, Holder, Kind, Recognised,
-    Result, SourceOptions, Store, TargetOptions,
-};
+use transload_store::{Driver, EngineStatus, Engines, Error, Holder, Recognised, Result};
 
 /// What the drivers need from their surroundings.
 #[derive(Clone, Debug, Default)]
@@ -27,15 +24,35 @@ impl BuiltIn {
     }
 }
 
-fn drivers(_config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
-    vec![
+fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
+    let mut drivers: Vec<Box<dyn Driver>> = vec![
         #[cfg(feature = "leveldb")]
-        Box::new(Goleveldb { writer: None }),
-    ]
+        Box::new(crate::goleveldb::Goleveldb::new(helped(config, Engine::Goleveldb))),
+    ];
+    drivers.extend(
+        [Engine::Pebble1, Engine::Pebble2]
+            .map(|engine| helped(config, engine))
+            .into_iter()
+            .flatten(),
+    );
+    drivers
+}
+
+/// The driver of an engine that lives in the Go helper, where the helper was named.
+#[cfg(feature = "gostore")]
+fn helped(config: &BuiltInConfig, engine: Engine) -> Option<Box<dyn Driver>> {
+    use crate::gostore::{GostoreConfig, GostoreDriver};
+    let config = GostoreConfig::new(config.gostore_helper.as_ref()?);
+    GostoreDriver::new(engine, config).ok().map(|driver| Box::new(driver) as Box<dyn Driver>)
+}
+
+#[cfg(not(feature = "gostore"))]
+fn helped(_: &BuiltInConfig, _: Engine) -> Option<Box<dyn Driver>> {
+    None
 }
 
 /// How an engine that this build lacks can be had.
-fn how_to_get(engine: Engine) -> &'static str {
+pub(crate) fn how_to_get(engine: Engine) -> &'static str {
     match engine {
         Engine::Goleveldb | Engine::Pebble1 | Engine::Pebble2 => {
             "needs the Go helper: install Go, run `cargo xtask build-helper` in the source, and \
@@ -82,47 +99,5 @@ impl Engines for BuiltIn {
 
     fn holder(&self, path: &Path) -> Result<Option<Holder>> {
         crate::holder::holder(path)
-    }
-}
-
-/// goleveldb: read by our own reader, written by the canonical engine where its helper is there.
-#[cfg(feature = "leveldb")]
-struct Goleveldb {
-    writer: Option<Box<dyn Driver>>,
-}
-
-#[cfg(feature = "leveldb")]
-impl Goleveldb {
-    fn writer(&self) -> Result<&dyn Driver> {
-        self.writer.as_deref().ok_or_else(|| {
-            Error::new(Kind::Unsupported, "find a driver", "goleveldb can only be read here")
-                .with("how to get it", how_to_get(Engine::Goleveldb))
-        })
-    }
-}
-
-#[cfg(feature = "leveldb")]
-impl Driver for Goleveldb {
-    fn engine(&self) -> Engine {
-        Engine::Goleveldb
-    }
-
-    fn target_profile(&self) -> (Capabilities, Guarantees) {
-        self.writer.as_ref().map_or_else(
-            || (Capabilities::default(), crate::leveldb::guarantees()),
-            |writer| writer.target_profile(),
-        )
-    }
-
-    fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        crate::leveldb::open(path, options)
-    }
-
-    fn create_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
-        self.writer()?.create_target(path, options)
-    }
-
-    fn reopen_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
-        self.writer()?.reopen_target(path, options)
     }
 }

@@ -132,12 +132,15 @@ func recognisePebble(
 	if dir := options["WAL Failover.secondary_dir"]; dir != "" {
 		return refuse(wire.FailUnsupported, "its log may lie elsewhere, in "+strconv.Quote(dir))
 	}
-	_, byVersion2 := options["Options.key_schema"]
-	version2 := s.format > pebble1FormatMax || s.format >= pebble2FormatMin && byVersion2
-	if version2 != (engine == wire.EnginePebble2) {
+	format := max(s.format, pebble1FormatMin)
+	_, byVersion2 := options["Options.key_schema"] // Pebble 1 has no such option
+	switch {
+	case engine == wire.EnginePebble1 && byVersion2:
+		return refuse(wire.FailUnknownFormat, "its OPTIONS file was written by Pebble 2")
+	case engine == wire.EnginePebble1 && format > pebble1FormatMax,
+		engine == wire.EnginePebble2 && (format < pebble2FormatMin || format > pebble2FormatMax):
 		return refuse(wire.FailUnknownFormat, "its format version is "+
-			strconv.FormatUint(max(s.format, pebble1FormatMin), 10)+
-			", written by Pebble "+map[bool]string{false: "1", true: "2"}[version2])
+			strconv.FormatUint(format, 10))
 	}
 	return nil
 }

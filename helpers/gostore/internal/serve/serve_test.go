@@ -139,7 +139,13 @@ func opened(t *testing.T, engine wire.Engine) (*peer, *net.UnixConn, string) {
 	t.Helper()
 	p := greeted(t)
 	conn := p.attach()
-	path := filepath.Join(t.TempDir(), "db")
+	// Not t.TempDir: where a test leaves the store open, the engine may still write when it ends.
+	folder, err := os.MkdirTemp("", "gostore")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	path := filepath.Join(folder, "db")
 	p.send(conn, wire.KindOpen, wire.Open{
 		Engine: engine, Mode: wire.ModeCreate, MemoryBytesMax: 64 << 20, Path: path,
 	}.Encode())

@@ -1,0 +1,52 @@
+//! goleveldb: read by our own reader, written by the canonical engine where its helper is there.
+
+use crate::registry::how_to_get;
+use std::path::Path;
+use transload_model::engine::Engine;
+use transload_store::{
+    Capabilities, Driver, Error, Guarantees, Kind, Result, SourceOptions, Store, TargetOptions,
+};
+
+/// The driver of goleveldb's format.
+pub(crate) struct Goleveldb {
+    writer: Option<Box<dyn Driver>>,
+}
+
+impl Goleveldb {
+    /// A driver that writes through `writer`, or not at all.
+    pub(crate) fn new(writer: Option<Box<dyn Driver>>) -> Self {
+        Self { writer }
+    }
+
+    fn writer(&self) -> Result<&dyn Driver> {
+        self.writer.as_deref().ok_or_else(|| {
+            Error::new(Kind::Unsupported, "find a driver", "goleveldb can only be read here")
+                .with("how to get it", how_to_get(Engine::Goleveldb))
+        })
+    }
+}
+
+impl Driver for Goleveldb {
+    fn engine(&self) -> Engine {
+        Engine::Goleveldb
+    }
+
+    fn target_profile(&self) -> (Capabilities, Guarantees) {
+        self.writer.as_ref().map_or_else(
+            || (Capabilities::default(), crate::leveldb::guarantees()),
+            |writer| writer.target_profile(),
+        )
+    }
+
+    fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
+        crate::leveldb::open(path, options)
+    }
+
+    fn create_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
+        self.writer()?.create_target(path, options)
+    }
+
+    fn reopen_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
+        self.writer()?.reopen_target(path, options)
+    }
+}

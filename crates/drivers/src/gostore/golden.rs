@@ -1,0 +1,151 @@
+//! The vectors of `helpers/gostore/testdata/frames.json`, written and read by this side.
+
+use super::connection::frame_header;
+use super::protocol::{self, End, Mode, OpenRequest, Opened, Tally, kind};
+use std::collections::BTreeMap;
+use transload_model::engine::Engine;
+use transload_store::{Effect, KeyRange, Kind, WriteBatch};
+
+fn vectors() -> BTreeMap<String, Vec<u8>> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../helpers/gostore/testdata/frames.json");
+    let text = std::fs::read(path).expect("frames.json");
+    let frames: BTreeMap<String, String> = serde_json::from_slice(&text).expect("a JSON object");
+    frames.into_iter().map(|(name, hex)| (name, hex::decode(hex).expect("hex"))).collect()
+}
+
+fn payload(vectors: &BTreeMap<String, Vec<u8>>, name: &str, kind: u8) -> Vec<u8> {
+    let frame = &vectors[name];
+    assert_eq!(frame[4], kind, "{name}");
+    frame[5..].to_vec()
+}
+
+fn open(engine: Engine, mode: Mode, memory_bytes_max: u64, path: &str) -> Vec<u8> {
+    OpenRequest { engine, mode, memory_bytes_max, path: path.into() }.encode().expect("short")
+}
+
+fn entries() -> (Vec<u8>, End) {
+    let mut payload = Vec::new();
+    let mut tally = Tally::default();
+    for (key, value) in [(&b"a"[..], &b"one"[..]), (b"b", b"")] {
+        protocol::put_bytes(&mut payload, key);
+        protocol::put_bytes(&mut payload, value);
+        tally.add_entry();
+    }
+    tally.add_payload(&payload);
+    (payload, tally.end())
+}
+
+/// What this side sends.
+fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
+    let (data, end) = entries();
+    let mut synced = WriteBatch::new();
+    synced.put(b"k", b"v");
+    synced.delete(b"d");
+    synced.put(b"", b"");
+    let write = |batch: &WriteBatch, sync| protocol::write(batch, sync).expect("small");
+    vec![
+        ("hello", kind::HELLO, protocol::hello(1, 1)),
+        ("hello_range", kind::HELLO, protocol::hello(2, 700)),
+        ("attach", kind::ATTACH, Vec::new()),
+        ("open_read_only", kind::OPEN, open(Engine::Pebble1, Mode::ReadOnly, 1 << 30, "/données")),
+        ("open_create", kind::OPEN, open(Engine::Goleveldb, Mode::Create, 0, "/x")),
+        ("open_reopen", kind::OPEN, open(Engine::Pebble2, Mode::Reopen, u64::MAX, "/x")),
+        ("snapshot", kind::SNAPSHOT, Vec::new()),
+        ("release", kind::RELEASE, 7u32.to_be_bytes().to_vec()),
+        ("get", kind::GET, protocol::get(7, b"key")),
+        ("get_empty_key", kind::GET, protocol::get(7, b"")),
+        ("scan_all", kind::SCAN, protocol::range_of(7, &KeyRange::all())),
+        ("scan_range", kind::SCAN, protocol::range_of(7, &KeyRange::new(*b"a", *b"b\xff"))),
+        ("scan_empty_end", kind::SCAN, protocol::range_of(7, &KeyRange::new(*b"", *b""))),
+        (
+            "split_points",
+            kind::SPLIT_POINTS,
+            protocol::split_points(7, 64 << 20, &KeyRange { start: b"H:".to_vec(), end: None }),
+        ),
+        (
+            "approximate_bytes",
+            kind::APPROXIMATE_BYTES,
+            protocol::range_of(7, &KeyRange::new(*b"a", *b"b")),
+        ),
+        ("write_buffered", kind::WRITE, write(&WriteBatch::new(), false)),
+        ("write_synced", kind::WRITE, write(&synced, true)),
+        ("bulk", kind::BULK, protocol::bulk(&KeyRange::new(*b"a", *b"c"))),
+        ("close", kind::CLOSE, vec![0]),
+        ("close_check", kind::CLOSE, vec![1]),
+        ("data", kind::DATA, data),
+        ("end", kind::END, end.encode()),
+        ("end_of_nothing", kind::END, Tally::default().end().encode()),
+    ]
+}
+
+/// What this side only reads; see `answers_are_read_as_they_are_meant`.
+const READ: [&str; 11] = [
+    "hello_reply",
+    "opened",
+    "snapshot_made",
+    "value",
+    "value_empty",
+    "absent",
+    "size",
+    "done",
+    "working",
+    "error",
+    "error_unknown_effect",
+];
+
+#[test]
+fn what_is_sent_is_the_golden_bytes() {
+    let vectors = vectors();
+    let written = written();
+    assert_eq!(written.len() + READ.len(), vectors.len(), "every vector is tested");
+    for (name, kind, payload) in written {
+        let mut frame = frame_header(kind, payload.len()).expect("small").to_vec();
+        frame.extend_from_slice(&payload);
+        assert_eq!(hex::encode(frame), hex::encode(&vectors[name]), "{name}");
+    }
+}
+
+#[test]
+fn answers_are_read_as_they_are_meant() {
+    let vectors = vectors();
+    assert!(READ.iter().all(|name| vectors.contains_key(*name)));
+    let reply = payload(&vectors, "hello_reply", kind::HELLO_REPLY);
+    let (version, info) = protocol::decode_hello_reply(&reply).expect("a reply");
+    assert_eq!((version, info.build.as_str()), (1, "gostore test"));
+    assert_eq!(info.engines[0].engine, Some(Engine::Goleveldb));
+    assert_eq!(info.engines[1].module, "pebble v1.1.5");
+    assert_eq!((info.engines[1].format_max, info.engines[1].capabilities), (16, 7));
+    let opened = Opened::decode(&payload(&vectors, "opened", kind::OPENED)).expect("opened");
+    assert_eq!(opened, Opened { format: 13, version: "format 13".into() });
+    let (_, end) = entries();
+    assert_eq!(End::decode(&payload(&vectors, "end", kind::END)).expect("an end"), end);
+    let error = protocol::decode_error("scan", &payload(&vectors, "error", kind::ERROR));
+    assert_eq!((error.kind(), error.effect()), (Kind::Corrupt, Effect::NotApplied));
+    assert_eq!(error.message(), "bad block – 7");
+    let error =
+        protocol::decode_error("write", &payload(&vectors, "error_unknown_effect", kind::ERROR));
+    assert_eq!((error.kind(), error.effect()), (Kind::NoSpace, Effect::Unknown));
+}
+
+#[test]
+fn a_cut_or_longer_answer_is_a_breach() {
+    let vectors = vectors();
+    type Decode = fn(&[u8]) -> transload_store::Result<()>;
+    let decoders: [(&str, u8, Decode); 3] = [
+        ("hello_reply", kind::HELLO_REPLY, |p| protocol::decode_hello_reply(p).map(|_| ())),
+        ("opened", kind::OPENED, |p| Opened::decode(p).map(|_| ())),
+        ("end", kind::END, |p| End::decode(p).map(|_| ())),
+    ];
+    for (name, kind, decode) in decoders {
+        let mut whole = payload(&vectors, name, kind);
+        decode(&whole).expect("whole");
+        for cut in 0..whole.len() {
+            assert_eq!(decode(&whole[..cut]).expect_err("cut").kind(), Kind::Protocol, "{name}");
+        }
+        whole.push(0);
+        assert_eq!(decode(&whole).expect_err("longer").kind(), Kind::Protocol, "{name}");
+    }
+    let mut error = payload(&vectors, "error", kind::ERROR);
+    error.pop();
+    assert_eq!(protocol::decode_error("scan", &error).kind(), Kind::Protocol);
+}

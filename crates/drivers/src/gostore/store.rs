@@ -1,0 +1,126 @@
+//! An open store of the helper.
+
+use super::bulk::GostoreBulk;
+use super::link::LinkedSnapshot;
+use super::process::Process;
+use super::protocol::{self, Fields, kind};
+use super::snapshot::GostoreSnapshot;
+use std::sync::Arc;
+use transload_model::engine::Engine;
+use transload_store::{
+    BulkLoad, Capabilities, Durability, Error, Guarantees, Kind, Result, Snapshot, Store,
+    WriteBatch,
+};
+
+/// A store, and the process that has it open.
+pub(super) struct GostoreStore {
+    engine: Engine,
+    version: String,
+    process: Arc<Process>,
+    writable: bool,
+    check_on_close: bool,
+    /// Where a source is read; removed when the helper has ended.
+    linked: Option<LinkedSnapshot>,
+}
+
+impl GostoreStore {
+    pub(super) fn source(
+        engine: Engine,
+        version: String,
+        process: Arc<Process>,
+        linked: LinkedSnapshot,
+    ) -> Self {
+        let linked = Some(linked);
+        Self { engine, version, process, writable: false, check_on_close: false, linked }
+    }
+
+    pub(super) fn target(
+        engine: Engine,
+        version: String,
+        process: Arc<Process>,
+        check_on_close: bool,
+    ) -> Self {
+        Self { engine, version, process, writable: true, check_on_close, linked: None }
+    }
+
+    fn end(&mut self) {
+        // Cursors and snapshots that are still held fail from here on.
+        self.process.end();
+        self.linked = None;
+    }
+}
+
+impl Drop for GostoreStore {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Store for GostoreStore {
+    fn engine(&self) -> Engine {
+        self.engine
+    }
+
+    fn engine_version(&self) -> String {
+        self.version.clone()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { write: self.writable, bulk_load: self.writable }
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        super::guarantees()
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        let payload = self.process.request("snapshot", kind::SNAPSHOT, &[], kind::SNAPSHOT_MADE)?;
+        let mut fields = Fields::new(&payload);
+        let id = fields.u32()?;
+        fields.finish()?;
+        Ok(Arc::new(GostoreSnapshot::new(Arc::clone(&self.process), id)))
+    }
+
+    fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
+        if !self.writable {
+            return Err(Error::unsupported("write", "the store was opened for reading"));
+        }
+        let payload = protocol::write(batch, durability == Durability::Synced)?;
+        self.process
+            .request("write", kind::WRITE, &payload, kind::DONE)
+            .map(|_| ())
+            .map_err(maybe_applied)
+    }
+
+    fn bulk_load(&self) -> Result<Arc<dyn BulkLoad>> {
+        if !self.writable {
+            return Err(Error::unsupported("bulk load", "the store was opened for reading"));
+        }
+        Ok(Arc::new(GostoreBulk::new(Arc::clone(&self.process))))
+    }
+
+    fn close(mut self: Box<Self>) -> Result<()> {
+        let check = [u8::from(self.check_on_close)];
+        let closed = self.process.request("close", kind::CLOSE, &check, kind::DONE);
+        let status = self.process.end();
+        self.end();
+        closed.map_err(maybe_applied)?;
+        match status {
+            Some(status) if status.success() => Ok(()),
+            // The store was closed and reopened by then: what went wrong is the process.
+            status => Err(Error::new(
+                Kind::HelperLost,
+                "close",
+                format!("the helper ended badly after it closed the store: {status:?}"),
+            )),
+        }
+    }
+}
+
+/// A helper that was lost in the middle of a change may have made it.
+pub(super) fn maybe_applied(error: Error) -> Error {
+    match error.kind() {
+        Kind::HelperLost | Kind::Protocol => error.effect_unknown(),
+        _ => error,
+    }
+}
