@@ -49,7 +49,7 @@ pub(crate) fn state_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
 
 /// An unversioned database is never taken for the new layout: releases before 1.0 wrote the old
 /// one and no version.
-fn stored_form(snapshot: &dyn Snapshot, name: &str) -> Result<KeyForm> {
+pub(crate) fn stored_form(snapshot: &dyn Snapshot, name: &str) -> Result<KeyForm> {
     match snapshot.get(VERSION_KEY)?.as_deref() {
         None | Some(b"" | b"v1") => Ok(KeyForm::V1),
         Some(b"v2") => Ok(KeyForm::V2),

@@ -6,6 +6,8 @@ mod facts;
 pub mod home;
 pub mod layout;
 mod profile;
+pub mod signature;
+mod verify;
 pub mod wire;
 
 pub use profile::CometBft;

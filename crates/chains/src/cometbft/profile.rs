@@ -1,6 +1,6 @@
 //! The profile of CometBFT homes.
 
-use super::{database, facts, home};
+use super::{database, facts, home, verify};
 use std::path::Path;
 use transload_model::engine::Engine;
 use transload_model::layout::Layout;
@@ -37,11 +37,11 @@ impl Profile for CometBft {
 
     fn verify(
         &self,
-        _view: HomeView<'_>,
-        _options: &VerifyOptions,
-        _progress: &(dyn Fn(u64, u64) -> bool + Sync),
+        view: HomeView<'_>,
+        options: &VerifyOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<Verdict> {
-        Ok(Verdict::nothing())
+        verify::verify(view, options, progress)
     }
 
     fn config_edits(

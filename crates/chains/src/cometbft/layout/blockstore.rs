@@ -34,7 +34,8 @@ pub const SEEN_COMMIT: usize = 3;
 pub const EXTENDED_COMMIT: usize = 4;
 /// Index of the table in the layout.
 pub const HASH_INDEX: usize = 5;
-const STATE: usize = 6;
+/// Index of the table in the layout.
+pub const STATE: usize = 6;
 const UNKNOWN: usize = 7;
 
 /// Tables keyed by a height alone, with their `v1` prefixes; `v2` counts 0, 2, 3, 4.

@@ -14,9 +14,12 @@ use transload_codec::key::{Fields, put_u64};
 use transload_codec::ordered;
 use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
 
-const COMMITTED: usize = 0;
-const PENDING: usize = 1;
-const UNKNOWN: usize = 2;
+/// Index of the table in the layout.
+pub const COMMITTED: usize = 0;
+/// Index of the table in the layout.
+pub const PENDING: usize = 1;
+/// Index of the table in the layout.
+pub const UNKNOWN: usize = 2;
 
 /// Tables with their first byte in `v1` and their number in `v2`.
 const TABLES: [(usize, u8, u64); 2] = [(COMMITTED, 0x00, 9), (PENDING, 0x01, 10)];

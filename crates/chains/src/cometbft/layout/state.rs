@@ -24,11 +24,15 @@ pub const VALIDATORS: usize = 0;
 pub const PARAMS: usize = 1;
 /// Index of the table in the layout.
 pub const RESULTS: usize = 2;
-const STATE: usize = 3;
-const GENESIS: usize = 4;
-const LAST_RESULTS: usize = 5;
+/// Index of the table in the layout.
+pub const STATE: usize = 3;
+/// Index of the table in the layout.
+pub const GENESIS: usize = 4;
+/// Index of the table in the layout.
+pub const LAST_RESULTS: usize = 5;
 const MARKS: usize = 6;
-const UNKNOWN: usize = 7;
+/// Index of the table in the layout.
+pub const UNKNOWN: usize = 7;
 
 const HEIGHT_TABLES: [(usize, &[u8], u64); 3] = [
     (VALIDATORS, b"validatorsKey:", 6),

@@ -21,13 +21,17 @@ use transload_codec::key::{Fields, put_u32, put_u64};
 use transload_codec::{decimal, ordered, varint};
 use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
 
-const RESULT: usize = 0;
-const HEIGHT: usize = 1;
+/// Index of the table in the layout.
+pub const RESULT: usize = 0;
+/// Index of the table in the layout.
+pub const HEIGHT: usize = 1;
 const EVENT: usize = 2;
-const BLOCK: usize = 3;
+/// Index of the table in the layout.
+pub const BLOCK: usize = 3;
 const BLOCK_EVENT: usize = 4;
 const MARKS: usize = 5;
-const UNKNOWN: usize = 6;
+/// Index of the table in the layout.
+pub const UNKNOWN: usize = 6;
 
 const HASH_BYTES: usize = 32;
 const HEIGHT_PREFIX: &[u8] = b"tx.height/";
@@ -216,6 +220,18 @@ impl Layout for TxIndexLayout {
             None => key,
         }
     }
+}
+
+/// The canonical key of a transaction in `tx_index/height`.
+#[must_use]
+pub fn height_key(height: u64, index: u32, sequence: Option<u64>) -> Vec<u8> {
+    let mut canonical = Vec::with_capacity(20);
+    put_u64(&mut canonical, height);
+    put_u32(&mut canonical, index);
+    if let Some(sequence) = sequence {
+        put_u64(&mut canonical, sequence);
+    }
+    canonical
 }
 
 fn put_tx_height(canonical: &[u8], physical: &mut Vec<u8>) -> Option<()> {

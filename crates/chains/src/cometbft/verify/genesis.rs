@@ -1,0 +1,245 @@
+//! The genesis document: the stored one overrides the file at the node's start, so both must
+//! say the same.
+
+use super::{Ctx, checks, finding};
+use crate::cometbft::database;
+use crate::cometbft::layout::{blockstore as block_table, state as table};
+use crate::cometbft::wire::block::BlockMeta;
+use crate::cometbft::wire::validators::{KeyKind, PublicKey, Validator, ValidatorSet};
+use base64::Engine as _;
+use serde_json::Value;
+use std::path::PathBuf;
+use transload_model::layout::Layout as _;
+use transload_model::merkle::{Hash, sha256};
+use transload_model::report::Verdict;
+use transload_store::{Error, Result};
+
+/// A genesis document larger than this isn't read: the largest known have some 500 MB.
+const GENESIS_BYTES_MAX: u64 = 2 << 30;
+
+pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
+    let Some(state) = &ctx.state else { return Ok(()) };
+    let stored = state.snapshot.get(table::GENESIS_KEY)?;
+    let digest = state.snapshot.get(table::GENESIS_HASH_KEY)?;
+    if stored.is_none() && digest.is_none() {
+        return Ok(());
+    }
+    let Some(file) = read_file(ctx)? else {
+        verdict.skip(checks::GENESIS, 1, "the home has no readable genesis file");
+        return Ok(());
+    };
+    let name = state.layout.tables()[table::GENESIS].name.clone();
+    let mut wrong = |key: &[u8], what: String| {
+        let table = Some(name.clone());
+        verdict.find(finding(checks::GENESIS, database::STATE, table, key, None, what));
+    };
+    let mut checked = 0;
+    if let Some(digest) = digest {
+        checked += 1;
+        if digest != sha256(&file) {
+            let what = "the genesis file doesn't have the hash that is stored".to_owned();
+            wrong(table::GENESIS_HASH_KEY, what);
+        }
+    }
+    if let Some(stored) = stored {
+        checked += 1;
+        let parsed = (serde_json::from_slice(&stored), serde_json::from_slice(&file));
+        match parsed {
+            (Ok(stored), Ok(file)) => {
+                for what in differences(&stored, &file) {
+                    wrong(table::GENESIS_KEY, what);
+                }
+            }
+            (Err(error), _) => {
+                wrong(table::GENESIS_KEY, format!("the stored document isn't JSON: {error}"));
+            }
+            (_, Err(error)) => {
+                wrong(table::GENESIS_KEY, format!("the genesis file isn't JSON: {error}"));
+            }
+        }
+    }
+    verdict.count(checks::GENESIS, checked);
+    Ok(())
+}
+
+/// Whether the genesis file lists validators, and they are those of the first header.
+pub(super) fn names_first_validators(ctx: &Ctx<'_>) -> Result<bool> {
+    let Some(file) = read_file(ctx)? else { return Ok(false) };
+    let Ok(document) = serde_json::from_slice::<Value>(&file) else { return Ok(false) };
+    let Some(hash) = validators_hash(&document) else { return Ok(false) };
+    let Some(first) = ctx.blocks.at(block_table::META, ctx.initial)? else { return Ok(false) };
+    let named = BlockMeta::decode(&first);
+    Ok(named.is_ok_and(|first| first.header.validators_hash == hash))
+}
+
+fn path(ctx: &Ctx<'_>) -> PathBuf {
+    // The file's usual place; a home that keeps it elsewhere is told that it wasn't read.
+    ctx.view.home.root.join("config/genesis.json")
+}
+
+fn read_file(ctx: &Ctx<'_>) -> Result<Option<Vec<u8>>> {
+    const OPERATION: &str = "read the genesis file";
+    let path = path(ctx);
+    match std::fs::metadata(&path) {
+        Ok(metadata) if metadata.len() <= GENESIS_BYTES_MAX => {}
+        Ok(_) => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io(OPERATION, &path, error)),
+    }
+    std::fs::read(&path).map(Some).map_err(|error| Error::io(OPERATION, &path, error))
+}
+
+/// What the stored document says otherwise than the file. The node fills in defaults before it
+/// stores: those alone may be new.
+fn differences(stored: &Value, file: &Value) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut compare = |key: &str, equal: bool| {
+        if !equal {
+            found.push(format!(
+                "the stored genesis document has another {key} than the genesis file, and the \
+                 node starts with the stored one"
+            ));
+        }
+    };
+    let both = |key: &str| (given(stored, key), given(file, key));
+    for key in ["chain_id", "genesis_time", "app_hash", "app_state"] {
+        let (stored, file) = both(key);
+        compare(key, stored == file);
+    }
+    let (stored_height, file_height) = both("initial_height");
+    compare("initial_height", first_height(stored_height) == first_height(file_height));
+    let hash = |document: &Value| validators_hash(document);
+    let lists = |document| given(document, "validators").is_some();
+    compare("validators", hash(stored) == hash(file) && lists(stored) == lists(file));
+    let consensus = |document: &'_ Value| {
+        given(document, "consensus_params").or(document.pointer("/consensus/params")).cloned()
+    };
+    if let Some(file) = consensus(file) {
+        let stored = consensus(stored).unwrap_or(Value::Null);
+        compare("consensus_params", contains(&stored, &file));
+    }
+    found
+}
+
+/// A member that says something: null, empty text, list and object say nothing.
+fn given<'v>(document: &'v Value, key: &str) -> Option<&'v Value> {
+    document.get(key).filter(|value| !says_nothing(value))
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(members) => members.is_empty(),
+        _ => false,
+    }
+}
+
+fn first_height(value: Option<&Value>) -> Option<u64> {
+    let height = match value {
+        None => 0,
+        Some(Value::String(text)) => text.parse().ok()?,
+        Some(number) => number.as_u64()?,
+    };
+    Some(height.max(1))
+}
+
+/// Whether everything that `part` says, `whole` says too.
+fn contains(whole: &Value, part: &Value) -> bool {
+    match (whole, part) {
+        (whole, part) if says_nothing(part) => says_nothing(whole) || part.is_null(),
+        (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, part)| {
+            let whole = whole.get(key).unwrap_or(&Value::Null);
+            contains(whole, part) || (whole.is_null() && is_zero(part)) || is_retired(key)
+        }),
+        (whole, part) => whole == part,
+    }
+}
+
+fn is_zero(value: &Value) -> bool {
+    value.as_i64() == Some(0) || value.as_str() == Some("0")
+}
+
+/// A parameter of 0.34 that later releases drop when they store the document.
+fn is_retired(key: &str) -> bool {
+    key == "time_iota_ms"
+}
+
+/// Hash of the validators that a genesis document lists; `None` when it lists none, or one that
+/// can't be read.
+fn validators_hash(document: &Value) -> Option<Hash> {
+    let listed = given(document, "validators").or(document.pointer("/consensus/validators"))?;
+    let listed = listed.as_array().filter(|listed| !listed.is_empty())?;
+    let mut read = Vec::new();
+    for validator in listed {
+        let key = validator.get("pub_key")?;
+        let kind = match key.get("type")?.as_str()? {
+            "tendermint/PubKeyEd25519" => KeyKind::Ed25519,
+            "tendermint/PubKeySecp256k1" => KeyKind::Secp256k1,
+            _ => return None,
+        };
+        let base64 = base64::engine::general_purpose::STANDARD;
+        let bytes = base64.decode(key.get("value")?.as_str()?).ok()?;
+        let power = match validator.get("power")? {
+            Value::String(text) => text.parse::<i64>().ok()?,
+            number => number.as_i64()?,
+        };
+        read.push((kind, bytes, power));
+    }
+    let mut addresses = Vec::new();
+    for (kind, bytes, _) in &read {
+        addresses.push(PublicKey { kind: *kind, bytes }.address()?);
+    }
+    let mut validators: Vec<Validator<'_>> = read
+        .iter()
+        .zip(&addresses)
+        .map(|((kind, bytes, power), address)| Validator {
+            address,
+            key: PublicKey { kind: *kind, bytes },
+            power: *power,
+            priority: 0,
+        })
+        .collect();
+    validators.sort_by(|a, b| b.power.cmp(&a.power).then_with(|| a.address.cmp(b.address)));
+    Some(ValidatorSet { validators, proposer: None }.hash())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn defaults_that_the_node_fills_in_are_no_difference() {
+        let file = json!({"chain_id": "c", "initial_height": "0", "app_hash": "",
+            "consensus_params": {"block": {"max_bytes": "1", "time_iota_ms": "1000"}},
+            "app_state": {"a": 1}});
+        let stored = json!({"chain_id": "c", "initial_height": "1", "validators": null,
+            "consensus_params": {"block": {"max_bytes": "1"}, "abci": {"x": "0"}},
+            "app_state": {"a": 1}});
+        assert_eq!(differences(&stored, &file), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_member_that_says_otherwise_is_named() {
+        let key = json!({"type": "tendermint/PubKeyEd25519",
+            "value": "hY4+NcgzHbXwbFKD/vvIBl+ZK6bHOAc55EwoVSKGl4A="});
+        let file = json!({"chain_id": "c", "genesis_time": "t", "initial_height": "1",
+            "validators": [{"pub_key": key, "power": "10"}], "app_state": {},
+            "consensus_params": {"block": {"max_bytes": "1"}}});
+        for (pointer, value) in [
+            ("/chain_id", json!("d")),
+            ("/genesis_time", json!("u")),
+            ("/initial_height", json!("2")),
+            ("/validators/0/power", json!("11")),
+            ("/validators", json!([])),
+            ("/app_state", json!({"a": 1})),
+            ("/consensus_params/block/max_bytes", json!("2")),
+        ] {
+            let mut stored = file.clone();
+            *stored.pointer_mut(pointer).unwrap() = value;
+            assert_eq!(differences(&stored, &file).len(), 1, "{pointer}");
+        }
+    }
+}

@@ -1,0 +1,351 @@
+//! One worker's walk over a range of heights.
+
+use super::commits::{CANONICAL, EXTENDED, Place, SEEN};
+use super::outcome::Outcome;
+use super::sets::{Member, NoSet, Rotation, Set, Sets};
+use super::{Ctx, Signed, checks, finding};
+use crate::cometbft::database;
+use crate::cometbft::layout::{blockstore as table, state as state_table};
+use crate::cometbft::signature::Signatures;
+use crate::cometbft::wire::block::BlockMeta;
+use crate::cometbft::wire::commit::Commit;
+use crate::cometbft::wire::shapes;
+use std::sync::Arc;
+use transload_codec::proto::Shape;
+use transload_model::layout::Layout as _;
+use transload_model::record::TableName;
+use transload_store::Result;
+
+/// Rounds that are replayed to find a proposer. Real chains have seen tens; a forged commit may
+/// claim two billion.
+const ROUNDS_MAX: u32 = 10_000;
+
+/// The checks of heights, one after another.
+pub(super) struct Heights<'c, 'a> {
+    pub(super) ctx: &'c Ctx<'a>,
+    pub(super) outcome: Outcome,
+    signatures: Signatures<Signed>,
+    pub(super) sets: Sets,
+    rotation: Option<Rotation>,
+    /// Meta and commit of the height before, as stored.
+    previous: Option<Previous>,
+    pub(super) params: Option<(u64, transload_model::merkle::Hash)>,
+}
+
+pub(super) struct Previous {
+    pub(super) height: u64,
+    pub(super) meta: Option<Vec<u8>>,
+    pub(super) commit: Option<Vec<u8>>,
+}
+
+impl<'c, 'a> Heights<'c, 'a> {
+    pub(super) fn new(ctx: &'c Ctx<'a>) -> Self {
+        Self {
+            ctx,
+            outcome: Outcome::new(),
+            signatures: Signatures::new(ctx.rules),
+            sets: Sets::default(),
+            rotation: None,
+            previous: None,
+            params: None,
+        }
+    }
+
+    /// Checks the heights from `low` to `high`; `None` when `each` says to stop.
+    pub(super) fn run(
+        mut self,
+        low: u64,
+        high: u64,
+        each: &dyn Fn() -> bool,
+    ) -> Result<Option<Outcome>> {
+        if let Some(before) = low.checked_sub(1) {
+            let kept = before >= self.ctx.first;
+            let meta = if kept { self.ctx.blocks.at(table::META, before)? } else { None };
+            let commit = self.ctx.blocks.at(table::COMMIT, before)?;
+            self.previous = Some(Previous { height: before, meta, commit });
+        }
+        for height in low..=high {
+            self.check_height(height)?;
+            if !each() {
+                return Ok(None);
+            }
+        }
+        Ok(Some(self.finish()))
+    }
+
+    /// Verifies the signatures that still wait, and ends.
+    pub(super) fn finish(mut self) -> Outcome {
+        let (_, wrong) = self.signatures.finish();
+        for signed in wrong {
+            let finding = describe(self.ctx, &signed);
+            self.outcome.verdict.find(finding);
+        }
+        self.outcome
+    }
+
+    fn check_height(&mut self, height: u64) -> Result<()> {
+        let stored = self.ctx.blocks.at(table::META, height)?;
+        let commit = self.ctx.blocks.at(table::COMMIT, height)?;
+        self.count(checks::STORE_STATE, 1);
+        match &stored {
+            Some(value) => {
+                self.check_canonical(&shapes::BLOCK_META, table::META, height, value);
+                match BlockMeta::decode(value) {
+                    Ok(meta) => {
+                        let previous = self.previous.take();
+                        self.check_meta(height, &meta, previous.as_ref())?;
+                        self.check_block(height, &meta, previous.as_ref())?;
+                        self.check_certificates(height, &meta, commit.as_deref())?;
+                        self.check_results(height, &meta)?;
+                    }
+                    Err(error) => {
+                        let what = format!("the block meta isn't readable: {error}");
+                        self.blockstore_finding(checks::HEADER_HASH, table::META, height, what);
+                    }
+                }
+            }
+            None => {
+                let what = "the block meta is missing".to_owned();
+                self.blockstore_finding(checks::STORE_STATE, table::META, height, what);
+            }
+        }
+        self.previous = Some(Previous { height, meta: stored, commit });
+        Ok(())
+    }
+
+    /// The commits kept for this height, against its validators.
+    fn check_certificates(
+        &mut self,
+        height: u64,
+        meta: &BlockMeta<'_>,
+        canonical: Option<&[u8]>,
+    ) -> Result<()> {
+        let set = self.check_set(height, Some(meta.header.validators_hash))?;
+        self.check_set_hash_of_next(height, meta)?;
+        let seen = self.ctx.blocks.at(table::SEEN_COMMIT, height)?;
+        let extended = self.ctx.blocks.at(table::EXTENDED_COMMIT, height)?;
+        self.count(checks::COMMIT_RECORD, 1);
+        if height < self.ctx.last && canonical.is_none() {
+            let what = "the height's commit is missing".to_owned();
+            self.blockstore_finding(checks::COMMIT_RECORD, table::COMMIT, height, what);
+        }
+        if height == self.ctx.last && seen.is_none() && extended.is_none() {
+            let what = "the tip has no seen commit: nothing certifies it".to_owned();
+            self.blockstore_finding(checks::COMMIT_RECORD, table::SEEN_COMMIT, height, what);
+        }
+        let Some(set) = set else { return Ok(()) };
+        let mut twin: Option<Commit<'_>> = None;
+        let mut round = None;
+        let places =
+            [(CANONICAL, canonical), (SEEN, seen.as_deref()), (EXTENDED, extended.as_deref())];
+        for (place, value) in places {
+            let Some(value) = value else { continue };
+            let Some(commit) = self.decode_commit(place, height, value) else { continue };
+            self.check_commit(place, height, &commit, &meta.block_id, &set, twin.as_ref());
+            round = round.or(u32::try_from(commit.round).ok());
+            if twin.is_none() {
+                twin = Some(commit);
+            }
+        }
+        self.check_proposer(height, meta, &set, round);
+        Ok(())
+    }
+
+    fn decode_commit<'v>(
+        &mut self,
+        place: Place,
+        height: u64,
+        value: &'v [u8],
+    ) -> Option<Commit<'v>> {
+        self.check_canonical(place.shape, place.table, height, value);
+        match Commit::decode(value) {
+            Ok(commit) => Some(commit),
+            Err(error) => {
+                let what = format!("the commit isn't readable: {error}");
+                self.blockstore_finding(checks::COMMIT_POWER, place.table, height, what);
+                None
+            }
+        }
+    }
+
+    /// The set of `height`, checked against the hash that a header commits to.
+    pub(super) fn check_set(
+        &mut self,
+        height: u64,
+        expected: Option<&[u8]>,
+    ) -> Result<Option<Arc<Set>>> {
+        self.count(checks::VALIDATORS_HASH, 1);
+        if let Some(state) = &self.ctx.state
+            && let Some(value) = state.at(state_table::VALIDATORS, height)?
+            && let Err(deviation) = shapes::VALIDATORS_INFO.check(&value)
+        {
+            self.state_finding(
+                checks::CANONICAL,
+                state_table::VALIDATORS,
+                height,
+                deviation.to_string(),
+            );
+        }
+        let wrong = |this: &mut Self, what: String| {
+            this.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);
+        };
+        match self.sets.at(self.ctx, height)? {
+            Ok(set) => {
+                if expected.is_some_and(|expected| expected != set.hash) {
+                    let at = set.stored_at;
+                    wrong(
+                        self,
+                        format!(
+                            "the validator set (stored at height {at}) doesn't have the hash that \
+                             the headers commit to"
+                        ),
+                    );
+                }
+                if !set.addresses_hold {
+                    wrong(self, "an address isn't the hash of its validator's key".to_owned());
+                }
+                Ok(Some(set))
+            }
+            Err(NoSet::NoRecord) => {
+                wrong(self, "the record of the height's validators is missing".to_owned());
+                Ok(None)
+            }
+            Err(NoSet::Broken(what)) => {
+                wrong(self, what);
+                Ok(None)
+            }
+        }
+    }
+
+    /// The tip's header is the last to say anything about a set: that of the height above.
+    fn check_set_hash_of_next(&mut self, height: u64, meta: &BlockMeta<'_>) -> Result<()> {
+        // The state after height n holds the sets up to n + 2.
+        let next_expected = self.ctx.state_height.is_some_and(|state| state + 1 >= height);
+        if height == self.ctx.last && next_expected {
+            self.check_set(height + 1, Some(meta.header.next_validators_hash))?;
+        }
+        Ok(())
+    }
+
+    fn check_proposer(
+        &mut self,
+        height: u64,
+        meta: &BlockMeta<'_>,
+        set: &Arc<Set>,
+        round: Option<u32>,
+    ) {
+        let rotation = match self.rotation.take() {
+            Some(rotation) => rotation.follow(set, height),
+            None => Rotation::at(set, height),
+        };
+        match round {
+            Some(round) if round <= ROUNDS_MAX => {
+                self.count(checks::PROPOSER, 1);
+                if !rotation.had_a_turn(meta.header.proposer_address, round) {
+                    let what = format!(
+                        "validator {} had no turn to propose in rounds 0 to {round}",
+                        hex::encode_upper(meta.header.proposer_address)
+                    );
+                    self.blockstore_finding(checks::PROPOSER, table::META, height, what);
+                }
+            }
+            Some(round) => {
+                let why = format!("a commit claims round {round}, more than {ROUNDS_MAX}");
+                self.outcome.verdict.skip(checks::PROPOSER, 1, why);
+            }
+            None => {
+                let why = "no commit of the height tells the round";
+                self.outcome.verdict.skip(checks::PROPOSER, 1, why);
+            }
+        }
+        self.rotation = Some(rotation);
+    }
+
+    /// Checks that a wrapper's bytes hide nothing.
+    pub(super) fn check_canonical(
+        &mut self,
+        shape: &Shape,
+        table: usize,
+        height: u64,
+        value: &[u8],
+    ) {
+        self.count(checks::CANONICAL, 1);
+        if let Err(deviation) = shape.check(value) {
+            self.blockstore_finding(checks::CANONICAL, table, height, deviation.to_string());
+        }
+    }
+
+    pub(super) fn queue_signature(
+        &mut self,
+        member: &Member,
+        message: &[u8],
+        signature: &[u8],
+        tag: Signed,
+    ) {
+        let check = match &tag {
+            Signed::Commit { check, .. } => check,
+            Signed::Evidence { .. } => checks::EVIDENCE_SIGNATURE,
+        };
+        if self.signatures.push(member.kind, &member.key, message, signature, tag).is_ok() {
+            self.count(check, 1);
+        } else {
+            let why = format!("keys of kind {:?} aren't supported", member.kind);
+            self.outcome.verdict.skip(check, 1, why);
+        }
+    }
+
+    pub(super) fn count(&mut self, check: &str, things: u64) {
+        self.outcome.verdict.count(check, things);
+    }
+
+    pub(super) fn find(
+        &mut self,
+        check: &'static str,
+        database: &str,
+        table: Option<TableName>,
+        key: &[u8],
+        height: Option<u64>,
+        what: String,
+    ) {
+        self.outcome.verdict.find(finding(check, database, table, key, height, what));
+    }
+
+    /// A finding about a record of the state store under one height.
+    pub(super) fn state_finding(
+        &mut self,
+        check: &'static str,
+        table: usize,
+        height: u64,
+        what: String,
+    ) {
+        let Some(state) = &self.ctx.state else { return };
+        let key = state.physical(table, &height.to_be_bytes()).unwrap_or_default();
+        let name = state.layout.tables()[table].name.clone();
+        self.find(check, database::STATE, Some(name), &key, Some(height), what);
+    }
+}
+
+fn describe(ctx: &Ctx<'_>, signed: &Signed) -> transload_model::report::Finding {
+    match signed {
+        Signed::Commit { table, check, height, index, extension } => finding(
+            check,
+            database::BLOCKSTORE,
+            Some(ctx.block_table(*table)),
+            &ctx.block_key(*table, *height),
+            Some(*height),
+            if *extension {
+                format!("the signature of validator {index} over its vote extension is wrong")
+            } else {
+                format!("the signature of validator {index} is wrong")
+            },
+        ),
+        Signed::Evidence { place, vote } => finding(
+            checks::EVIDENCE_SIGNATURE,
+            place.database,
+            Some(place.table.clone()),
+            &place.key,
+            Some(place.height),
+            format!("the signature of vote {vote} of a duplicate vote is wrong"),
+        ),
+    }
+}

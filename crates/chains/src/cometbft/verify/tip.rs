@@ -1,0 +1,239 @@
+//! The state after the last block applied: against the blocks, the sets, and the header above
+//! it where there is one.
+
+use super::evidence::set_at;
+use super::results::results_with_hash;
+use super::sets::{Set, hash_after};
+use super::{Ctx, checks, finding};
+use crate::cometbft::database::{self, Reader};
+use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as table};
+use crate::cometbft::wire::block::BlockMeta;
+use crate::cometbft::wire::results::{LastResults, Results};
+use crate::cometbft::wire::shapes;
+use crate::cometbft::wire::state::{HashedParams, State};
+use crate::cometbft::wire::validators::{ValidatorSet, decode_update};
+use transload_model::layout::Layout as _;
+use transload_model::merkle::Hash;
+use transload_model::report::Verdict;
+use transload_store::Result;
+
+pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
+    let Some(store) = &ctx.state else {
+        verdict.skip(checks::STATE, 1, "the home has no state.db");
+        return Ok(());
+    };
+    let Some(value) = store.snapshot.get(table::STATE_KEY)? else {
+        verdict.find(state_finding(store, None, "the state after the last block is missing"));
+        return Ok(());
+    };
+    verdict.count(checks::CANONICAL, 1);
+    if let Err(deviation) = shapes::STATE.check(&value) {
+        let mut found = state_finding(store, None, &deviation.to_string());
+        found.check = checks::CANONICAL.to_owned();
+        verdict.find(found);
+    }
+    // Bytes that are no state at all were named when the home was opened.
+    let Ok(state) = State::decode(&value) else { return Ok(()) };
+    let Ok(height) = u64::try_from(state.last_block_height) else {
+        verdict.find(state_finding(store, None, "the state's height is negative"));
+        return Ok(());
+    };
+    if height > ctx.last {
+        let what = format!("the state is at height {height}, above the last block {}", ctx.last);
+        verdict.find(state_finding(store, Some(height), &what));
+        return Ok(());
+    }
+    if height + 1 < ctx.last {
+        let what = format!(
+            "the state is at height {height} and the last block is {}: a node stops at most one \
+             behind",
+            ctx.last
+        );
+        verdict.find(state_finding(store, Some(height), &what));
+    }
+    if height < ctx.first {
+        return Ok(());
+    }
+    let mut tip = Tip { ctx, store, verdict, height };
+    tip.check_block(&state)?;
+    tip.check_sets(&state)?;
+    tip.check_above(&state)?;
+    tip.check_results(&state)?;
+    tip.check_last_results()
+}
+
+struct Tip<'c, 'a> {
+    ctx: &'c Ctx<'a>,
+    store: &'c Reader<StateLayout>,
+    verdict: &'c mut Verdict,
+    height: u64,
+}
+
+impl Tip<'_, '_> {
+    fn expect(&mut self, holds: bool, what: &str) {
+        self.verdict.count(checks::STATE, 1);
+        if !holds {
+            self.verdict.find(state_finding(self.store, Some(self.height), what));
+        }
+    }
+
+    fn check_block(&mut self, state: &State<'_>) -> Result<()> {
+        let Some(meta) = self.ctx.blocks.at(block_table::META, self.height)? else { return Ok(()) };
+        let Ok(meta) = BlockMeta::decode(&meta) else { return Ok(()) };
+        self.expect(state.chain_id == meta.header.chain_id, "the state is of another chain");
+        self.expect(
+            state.last_block_id == meta.block_id,
+            "the state names another last block than the one kept",
+        );
+        self.expect(
+            state.last_block_time == meta.header.time,
+            "the state has another time than its last block",
+        );
+        self.set_has(state.validators, meta.header.next_validators_hash, "next validators")
+    }
+
+    fn set_has(&mut self, raw: Option<&[u8]>, hash: &[u8], name: &str) -> Result<()> {
+        let found = raw.map(ValidatorSet::decode).transpose();
+        let holds = matches!(&found, Ok(Some(set)) if set.hash() == hash);
+        self.expect(holds, &format!("the state's set doesn't have the hash of the {name}"));
+        Ok(())
+    }
+
+    /// The three sets in the state are those kept by height.
+    fn check_sets(&mut self, state: &State<'_>) -> Result<()> {
+        for (above, raw) in
+            [(0, state.last_validators), (1, state.validators), (2, state.next_validators)]
+        {
+            let at = self.height + above;
+            let Some(set) = set_at(self.ctx, at)? else {
+                let what = format!("the validators of height {at} can't be found");
+                self.expect(false, &what);
+                continue;
+            };
+            let decoded = raw.map(ValidatorSet::decode).transpose();
+            let holds = matches!(&decoded, Ok(Some(in_state)) if in_state.hash() == set.hash);
+            let what = format!("the state's validators of height {at} aren't those kept by height");
+            self.expect(holds, &what);
+        }
+        Ok(())
+    }
+
+    /// The header above certifies app hash, results and parameters.
+    fn check_above(&mut self, state: &State<'_>) -> Result<()> {
+        let params = HashedParams::decode(state.params).map(|params| params.hash());
+        let above = self.ctx.blocks.at(block_table::META, self.height + 1)?;
+        let above = above.as_deref().map(BlockMeta::decode);
+        if let Some(Ok(above)) = above {
+            self.verdict.count(checks::APP_HASH, 1);
+            self.expect(
+                state.app_hash == above.header.app_hash,
+                "the state's app hash isn't the one in the next header",
+            );
+            self.expect(
+                state.last_results_hash == above.header.last_results_hash,
+                "the state's results hash isn't the one in the next header",
+            );
+            self.expect(
+                params.is_ok_and(|hash| hash == above.header.consensus_hash),
+                "the state's parameters don't have the hash in the next header",
+            );
+            self.set_has(state.validators, above.header.validators_hash, "validators above")?;
+            return self.set_has(
+                state.next_validators,
+                above.header.next_validators_hash,
+                "next validators above",
+            );
+        }
+        Ok(())
+    }
+
+    /// Results of the last block applied: the state's own hashes, and the set that follows from
+    /// the updates in them.
+    fn check_results(&mut self, state: &State<'_>) -> Result<()> {
+        let Some(value) = self.store.at(table::RESULTS, self.height)? else { return Ok(()) };
+        match results_with_hash(&value, state.last_results_hash) {
+            Some(results) => {
+                let holds = results.app_hash.is_none_or(|hash| hash == state.app_hash);
+                self.expect(holds, "the state's app hash isn't the one in its last results");
+                self.check_updates(&results)
+            }
+            None => {
+                self.expect(false, "the last results don't have the hash in the state");
+                Ok(())
+            }
+        }
+    }
+
+    /// No header says anything yet about the set of the height after next.
+    fn check_updates(&mut self, results: &Results<'_>) -> Result<()> {
+        let (Some(before), Some(after)) =
+            (set_at(self.ctx, self.height + 1)?, set_at(self.ctx, self.height + 2)?)
+        else {
+            return Ok(());
+        };
+        self.verdict.count(checks::VALIDATOR_UPDATES, 1);
+        if expected_hash(&before, results) != Some(after.hash) {
+            let mut found = state_finding(
+                self.store,
+                Some(self.height + 2),
+                "the validator set doesn't follow from the last results' updates",
+            );
+            found.check = checks::VALIDATOR_UPDATES.to_owned();
+            found.table = Some(self.store.layout.tables()[table::VALIDATORS].name.clone());
+            let key = self.store.physical(table::VALIDATORS, &(self.height + 2).to_be_bytes());
+            found.key = transload_model::report::printable_key(&key.unwrap_or_default());
+            self.verdict.find(found);
+        }
+        Ok(())
+    }
+
+    fn check_last_results(&mut self) -> Result<()> {
+        let Some(value) = self.store.snapshot.get(table::LAST_RESULTS_KEY)? else { return Ok(()) };
+        let wrong = |verdict: &mut Verdict, what: &str| {
+            verdict.find(finding(
+                checks::LAST_RESULTS,
+                database::STATE,
+                Some(self.store.layout.tables()[table::LAST_RESULTS].name.clone()),
+                table::LAST_RESULTS_KEY,
+                Some(self.height),
+                what,
+            ));
+        };
+        self.verdict.count(checks::LAST_RESULTS, 1);
+        let Ok(last) = LastResults::decode(&value) else {
+            wrong(self.verdict, "the last results aren't readable");
+            return Ok(());
+        };
+        let Ok(at) = u64::try_from(last.height) else {
+            wrong(self.verdict, "the last results are of a negative height");
+            return Ok(());
+        };
+        if at > self.ctx.last {
+            wrong(self.verdict, "the last results are of a height above the last block");
+        }
+        if let Some(kept) = self.store.at(table::RESULTS, at)?
+            && last.results != Some(&*kept)
+        {
+            wrong(self.verdict, "the last results differ from those kept by height");
+        }
+        Ok(())
+    }
+}
+
+fn expected_hash(before: &Set, results: &Results<'_>) -> Option<Hash> {
+    let mut updates = Vec::new();
+    for message in &results.validator_updates {
+        updates.push(decode_update(message).ok()??);
+    }
+    // An unchanged set keeps the order in which it is stored.
+    if updates.is_empty() { Some(before.hash) } else { hash_after(before, &updates) }
+}
+
+fn state_finding(
+    store: &Reader<StateLayout>,
+    height: Option<u64>,
+    what: &str,
+) -> transload_model::report::Finding {
+    let name = store.layout.tables()[table::STATE].name.clone();
+    finding(checks::STATE, database::STATE, Some(name), table::STATE_KEY, height, what)
+}
