@@ -41,6 +41,10 @@ impl LinkedSnapshot {
             .with("path", source.display().to_string()));
         }
         let dir = scratch.join("linked");
+        // A process that was killed may have left one: links and copies, nothing of the source.
+        if dir.exists() {
+            fs::remove_dir_all(&dir).map_err(|error| Error::io(OPERATION, &dir, error))?;
+        }
         fs::create_dir(&dir).map_err(|error| Error::io(OPERATION, &dir, error))?;
         let snapshot = Self { dir };
         for _ in 0..ATTEMPTS_MAX {

@@ -15,8 +15,8 @@ pub(crate) const ENGINES: [Engine; 3] = [Engine::Goleveldb, Engine::Pebble1, Eng
 pub(crate) fn config() -> Option<GostoreConfig> {
     static HELPER: OnceLock<Option<PathBuf>> = OnceLock::new();
     let helper = HELPER.get_or_init(|| match std::env::var_os("TRANSLOAD_GOSTORE") {
-        Some(path) => Some(PathBuf::from(path)),
-        None => build(),
+        Some(path) if Path::new(&path).exists() => Some(PathBuf::from(path)),
+        _ => build(),
     });
     if helper.is_none() {
         println!("not run: no gostore helper, and no Go to build it with");
