@@ -1,8 +1,7 @@
 //! The test lanes. A lane that runs nothing fails; a peer that isn't there is named at the end.
 
-use crate::helper;
-use crate::place::{Result, cache_dir, cargo, has, root, run, say, target_dir};
-use crate::tidy;
+use crate::place::{Result, cache_dir, cargo, has, metadata, root, run, say, target_dir};
+use crate::{helper, nodes, tidy};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -172,15 +171,9 @@ fn count(text: &[String], mark: &str) -> u64 {
     text.iter().filter(|line| line.trim_start().starts_with(mark)).count() as u64
 }
 
-/// Tests that have lanes of their own, by the name of their file.
-const OWN_LANES: [&str; 3] = ["crash", "fixtures", "real"];
-
 fn tests(settings: &Settings) -> Result<Tally> {
     let mut tally = Tally::default();
-    let mut command = cargo_test(settings, &["--workspace", "--all-features"]);
-    // A test file `tests/NAME.rs` with a lane of its own asks for its lane by name.
-    command.env("TRANSLOAD_LANE", "test");
-    add_tests(&mut tally, &mut command)?;
+    add_tests(&mut tally, &mut cargo_test(settings, &["--workspace", "--all-features"]))?;
     if !helper::has_go() {
         tally.missing.push("Go: drivers of Pebble and goleveldb were not tested".into());
     }
@@ -188,22 +181,24 @@ fn tests(settings: &Settings) -> Result<Tally> {
 }
 
 fn crash(settings: &Settings) -> Result<Tally> {
-    lane_of_the_cli(settings, OWN_LANES[0])
+    own_lane(settings, "crash")
 }
 
 fn fixtures(settings: &Settings) -> Result<Tally> {
-    lane_of_the_cli(settings, OWN_LANES[1])
+    own_lane(settings, "fixtures")
 }
 
 fn real(settings: &Settings) -> Result<Tally> {
     if !helper::has_go() {
         return Ok(Tally::missing("Go: no real node was built"));
     }
-    lane_of_the_cli(settings, OWN_LANES[2])
+    nodes::build()?;
+    own_lane(settings, "real")
 }
 
-/// Runs the tests of `crates/*/tests/NAME*.rs` with the lane switched on.
-fn lane_of_the_cli(settings: &Settings, lane: &str) -> Result<Tally> {
+/// Runs the test programs of a lane. Their manifests say `test = false`, so that they run here
+/// only.
+fn own_lane(settings: &Settings, lane: &str) -> Result<Tally> {
     let mut tally = Tally::default();
     let mut arguments = vec!["--workspace".to_owned(), "--all-features".to_owned()];
     for test in tests_named(lane)? {
@@ -213,29 +208,21 @@ fn lane_of_the_cli(settings: &Settings, lane: &str) -> Result<Tally> {
         return Ok(tally);
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut command = cargo_test(settings, &arguments);
-    command.env("TRANSLOAD_LANE", lane);
-    add_tests(&mut tally, &mut command)?;
+    add_tests(&mut tally, &mut cargo_test(settings, &arguments))?;
     Ok(tally)
 }
 
-/// The names of the test files that end in the lane's name.
+/// The test programs whose name ends in the lane's name, from what cargo itself knows.
 fn tests_named(lane: &str) -> Result<Vec<String>> {
-    let failed = |error: std::io::Error| error.to_string();
-    let mut names = Vec::new();
-    for crate_dir in std::fs::read_dir(root().join("crates")).map_err(failed)? {
-        let Ok(files) = std::fs::read_dir(crate_dir.map_err(failed)?.path().join("tests")) else {
-            continue;
-        };
-        for file in files {
-            let name = file.map_err(failed)?.file_name().to_string_lossy().into_owned();
-            if let Some(stem) = name.strip_suffix(".rs")
-                && stem.ends_with(lane)
-            {
-                names.push(stem.to_owned());
-            }
-        }
-    }
+    let metadata = metadata()?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
+    let mut names: Vec<String> = targets
+        .filter(|target| target["kind"][0] == "test")
+        .filter_map(|target| target["name"].as_str())
+        .filter(|name| name.ends_with(lane))
+        .map(str::to_owned)
+        .collect();
     names.sort();
     Ok(names)
 }
@@ -246,6 +233,7 @@ fn cargo_test(settings: &Settings, arguments: &[&str]) -> Command {
         .args(arguments)
         .env("TRANSLOAD_GOSTORE", target_dir().join("release/transload-gostore"))
         .env("TRANSLOAD_FIXTURES", &settings.fixtures)
+        .env("TRANSLOAD_HOMES", root().join("testdata/homes"))
         .env("TRANSLOAD_SEED", settings.seed.to_string())
         .env("TRANSLOAD_NODES", cache_dir().join("nodes"));
     command

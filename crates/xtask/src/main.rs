@@ -1,16 +1,17 @@
 //! `cargo xtask`: the project's own commands.
 //!
 //! `demo` shows the main job on a real home, `test` runs every lane, `tidy` keeps the house,
-//! `build-helper` builds the Go helper.
+//! `build-helper` builds the Go helper, `build-nodes` the real nodes of the tests.
 
 mod demo;
 mod helper;
 mod lanes;
+mod nodes;
 mod place;
 mod tidy;
 
 use clap::{Parser, Subcommand};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 #[derive(Parser)]
@@ -48,6 +49,13 @@ enum Command {
     Tidy,
     /// Build the Go helper beside the transload binary and print its path
     BuildHelper,
+    /// Build the real node programs of the lane `real` and print their folder
+    BuildNodes,
+}
+
+fn say_path(path: &Path) -> bool {
+    place::say(&path.display().to_string());
+    true
 }
 
 fn main() -> ExitCode {
@@ -61,10 +69,8 @@ fn main() -> ExitCode {
             lanes::run_lanes(&lane, fixtures.as_deref(), seed)
         }
         Command::Tidy => tidy::report(),
-        Command::BuildHelper => helper::build().map(|path| {
-            place::say(&path.display().to_string());
-            true
-        }),
+        Command::BuildHelper => helper::build().map(|path| say_path(&path)),
+        Command::BuildNodes => nodes::build().map(|path| say_path(&path)),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

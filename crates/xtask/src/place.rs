@@ -1,5 +1,6 @@
 //! Where things are, and how commands are run.
 
+use serde_json::Value;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,6 +58,14 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
         .env_remove("RUSTFLAGS")
         .stdin(std::process::Stdio::null());
     command
+}
+
+/// What cargo knows about the crates of the workspace.
+pub(crate) fn metadata() -> Result<Value> {
+    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"])
+        .output()
+        .map_err(|error| format!("cargo metadata: {error}"))?;
+    serde_json::from_slice(&output.stdout).map_err(|error| format!("cargo metadata: {error}"))
 }
 
 /// Runs a command and shows what it prints.

@@ -1,8 +1,7 @@
 //! Keeps the house: arrows between crates go down, files stay rooms, nothing unfinished, no
 //! traces of a machine, and ARCHITECTURE.md names what exists.
 
-use crate::place::{Result, cargo, root, say};
-use serde_json::Value;
+use crate::place::{Result, metadata, root, say};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
@@ -48,11 +47,7 @@ pub(crate) fn report() -> Result<bool> {
 }
 
 fn arrows() -> Result<Vec<String>> {
-    let output = cargo(&["metadata", "--format-version", "1", "--no-deps"])
-        .output()
-        .map_err(|error| error.to_string())?;
-    let metadata: Value =
-        serde_json::from_slice(&output.stdout).map_err(|error| error.to_string())?;
+    let metadata = metadata()?;
     let layers: BTreeMap<&str, u8> = LAYERS.iter().copied().collect();
     let mut faults = Vec::new();
     for package in metadata["packages"].as_array().into_iter().flatten() {

@@ -1,0 +1,20 @@
+//! Real node software on what transload wrote.
+//!
+//! CometBFT 0.38, CometBFT 1 and a Cosmos SDK app, built from their own Go modules
+//! (`tests/real/nodes`), are started on homes and asked over RPC. `cargo xtask test --lane real`
+//! builds them and runs this; the tests need `TRANSLOAD_NODES` (folder of the programs),
+//! `TRANSLOAD_HOMES` (folder of NAME.tar.gz with NAME.answers.json) and, for Pebble and
+//! goleveldb, `TRANSLOAD_GOSTORE`.
+//!
+//! Nodes listen on loopback only, run for a bounded time and are ended by their own process id.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+
+mod answers;
+mod bank;
+mod base64;
+mod chain;
+mod home;
+mod node;
+mod rpc;
+mod serving;
