@@ -107,13 +107,6 @@ impl Node {
         }
     }
 
-    /// Waits for a node that is expected to refuse, and answers with what it said.
-    pub(crate) fn wait_for_refusal(mut self) -> String {
-        let status = self.wait_for_end();
-        assert!(!status.success(), "the node ended as if nothing was wrong: {}", self.last_words());
-        self.last_words()
-    }
-
     /// Asks the node to stop and waits for its end.
     pub(crate) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
