@@ -4,112 +4,93 @@
 //! count, then for each change a byte (0 deletion, 1 value), a length-prefixed key and, for a
 //! value, a length-prefixed value.
 
-use super::crc::{prefixed, sound, u32_at, u64_at};
+use super::encoding::{length, u32_at, u64_at};
+use super::fault::{READ, corrupt, sound, unknown};
+use super::files::{log_name, log_numbers};
+use super::internal_key::{SEQUENCE_MAX, Tagged};
 use super::log::{End, records};
-use super::manifest::{Manifest, log_name, log_numbers};
+use super::manifest::Manifest;
 use std::fs;
-use std::ops::Range;
 use std::path::Path;
-use transload_store::{Error, Kind, Result};
+use transload_store::{Error, KEY_BYTES_MAX, Kind, Result};
 
 /// Logs larger than this together are refused: they are read into memory. Nodes roll a log at
-/// 4 to 64 MiB.
+/// 4 MiB (goleveldb's default) to some hundred (large caches).
 pub(super) const LOG_BYTES_MAX: u64 = 1 << 30;
 
-/// One change of a key.
-#[derive(Clone, Debug)]
+/// Bytes of a batch before its changes.
+const BATCH_HEADER_BYTES: usize = 12;
+
+/// One change of a key: places in the log that it came from.
+#[derive(Clone, Copy, Debug)]
 struct Entry {
-    key: Range<usize>,
-    /// `None`: deleted.
-    value: Option<Range<usize>>,
-    sequence: u64,
+    log: u32,
+    key_at: u32,
+    key_bytes: u32,
+    value_at: u32,
+    value_bytes: u32,
+    tag: u64,
 }
 
 /// The newest change of every key that occurs in the logs.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug, Default)]
 pub(super) struct MemTable {
-    bytes: Vec<u8>,
+    logs: Vec<Vec<u8>>,
     entries: Vec<Entry>,
+    next_sequence: u64,
 }
 
 impl MemTable {
-    /// Replays the logs that the manifest still needs. Only the newest may end in a torn record.
+    /// Replays the logs that the manifest still needs. A torn record may only be the last thing
+    /// in all of them.
     pub(super) fn replay(dir: &Path, manifest: &Manifest) -> Result<Self> {
         let mut table = Self::default();
-        let numbers: Vec<u64> =
-            log_numbers(dir)?.into_iter().filter(|number| manifest.needs_log(*number)).collect();
-        for (index, number) in numbers.iter().enumerate() {
-            let end = table.replay_log(dir, *number)?;
-            if let (End::Torn { offset }, true) = (end, index + 1 < numbers.len()) {
-                return Err(Error::new(
-                    Kind::Corrupt,
-                    "read the log",
-                    "a log is torn although a newer one follows it",
-                )
-                .with("file", log_name(*number))
-                .with("offset", offset.to_string()));
+        let mut numbers = log_numbers(dir)?;
+        numbers.retain(|number| manifest.needs_log(*number));
+        if manifest.log_number != 0 && !numbers.contains(&manifest.log_number) {
+            let what = "a log that the manifest needs is missing";
+            return Err(corrupt(&log_name(manifest.log_number), 0, what)
+                .with("path", dir.display().to_string()));
+        }
+        let mut left_bytes = LOG_BYTES_MAX;
+        let mut torn: Option<(u64, u64)> = None;
+        for number in numbers {
+            let bytes = read_log(dir, number, &mut left_bytes)?;
+            let before = table.entries.len();
+            let end = table.add_log(bytes, &log_name(number))?;
+            if let Some((torn, offset)) = torn
+                && table.entries.len() > before
+            {
+                let what = "a log ends in a torn record although a newer log goes on";
+                return Err(corrupt(&log_name(torn), offset, what));
+            }
+            if let End::Torn { offset } = end {
+                torn = Some((number, offset));
             }
         }
         table.settle();
         Ok(table)
     }
 
-    fn replay_log(&mut self, dir: &Path, number: u64) -> Result<End> {
-        let name = log_name(number);
-        let path = dir.join(&name);
-        let io = |error| Error::io("read the log", &path, error);
-        let size = fs::metadata(&path).map_err(io)?.len();
-        if self.bytes.len() as u64 + size > LOG_BYTES_MAX {
-            return Err(Error::new(
-                Kind::Limit,
-                "read the log",
-                "the logs are too large to replay",
-            )
-            .with("file", name)
-            .with("limit_bytes", LOG_BYTES_MAX.to_string()));
+    /// Takes in the whole content of a log.
+    pub(super) fn add_log(&mut self, bytes: Vec<u8>, name: &str) -> Result<End> {
+        let log = records(bytes, name)?;
+        let index = u32::try_from(self.logs.len()).unwrap_or(u32::MAX);
+        for (place, offset) in log.places {
+            let batch = Batch { bytes: &log.bytes[..place.end], name, offset };
+            self.next_sequence =
+                batch.changes(place.start, index, self.next_sequence, &mut self.entries)?;
         }
-        let log = fs::read(&path).map_err(io)?;
-        records(&log, &name, |batch, offset| self.apply(batch, &name, offset))
-    }
-
-    /// Adds the changes of one batch.
-    fn apply(&mut self, batch: &[u8], name: &str, offset: u64) -> Result<()> {
-        let cut = "a batch in the log is damaged";
-        let first = sound(u64_at(batch, 0), name, offset, cut)?;
-        let count = sound(u32_at(batch, 8), name, offset, cut)?;
-        let base = self.bytes.len();
-        self.bytes.extend_from_slice(batch);
-        let mut rest = &batch[12..];
-        let place = |part: &[u8], rest: &[u8]| {
-            let end = base + batch.len() - rest.len();
-            end - part.len()..end
-        };
-        for change in 0..u64::from(count) {
-            let (&kind, after) = sound(rest.split_first(), name, offset, cut)?;
-            rest = after;
-            let key = sound(prefixed(&mut rest), name, offset, cut)?;
-            let key = place(key, rest);
-            let value = match kind {
-                0 => None,
-                1 => {
-                    let value = sound(prefixed(&mut rest), name, offset, cut)?;
-                    Some(place(value, rest))
-                }
-                _ => return sound(None, name, offset, "a batch has an unknown kind of change"),
-            };
-            let sequence = sound(first.checked_add(change), name, offset, cut)?;
-            self.entries.push(Entry { key, value, sequence });
-        }
-        sound(rest.is_empty().then_some(()), name, offset, "a batch has bytes after its changes")
+        self.logs.push(log.bytes);
+        Ok(log.end)
     }
 
     /// Sorts, and keeps the newest change of each key.
-    fn settle(&mut self) {
-        let bytes = &self.bytes;
-        self.entries.sort_by(|a, b| {
-            bytes[a.key.clone()].cmp(&bytes[b.key.clone()]).then(b.sequence.cmp(&a.sequence))
-        });
-        self.entries.dedup_by(|later, first| bytes[later.key.clone()] == bytes[first.key.clone()]);
+    pub(super) fn settle(&mut self) {
+        let logs = &self.logs;
+        self.entries
+            .sort_unstable_by(|a, b| key(logs, a).cmp(key(logs, b)).then(b.tag.cmp(&a.tag)));
+        self.entries.dedup_by(|later, first| key(logs, later) == key(logs, first));
     }
 
     /// How many keys were changed.
@@ -117,33 +98,136 @@ impl MemTable {
         self.entries.len()
     }
 
-    /// The key at `index`.
-    pub(super) fn key(&self, index: usize) -> &[u8] {
-        &self.bytes[self.entries[index].key.clone()]
+    /// The key at `index`, with its tag.
+    #[inline]
+    pub(super) fn tagged(&self, index: usize) -> Tagged<'_> {
+        let entry = &self.entries[index];
+        (key(&self.logs, entry), entry.tag)
     }
 
-    /// The value at `index`; `None`: deleted.
-    pub(super) fn value(&self, index: usize) -> Option<&[u8]> {
-        self.entries[index].value.clone().map(|value| &self.bytes[value])
+    /// The value at `index`; empty for a deletion.
+    #[inline]
+    pub(super) fn value(&self, index: usize) -> &[u8] {
+        let entry = &self.entries[index];
+        slice(&self.logs, entry.log, entry.value_at, entry.value_bytes)
     }
 
-    /// The sequence number at `index`.
-    pub(super) fn sequence(&self, index: usize) -> u64 {
-        self.entries[index].sequence
+    /// The index of the first key that isn't less than `bound`.
+    pub(super) fn lower_bound(&self, bound: &[u8]) -> usize {
+        self.entries.partition_point(|entry| key(&self.logs, entry) < bound)
+    }
+}
+
+#[inline]
+fn key<'a>(logs: &'a [Vec<u8>], entry: &Entry) -> &'a [u8] {
+    slice(logs, entry.log, entry.key_at, entry.key_bytes)
+}
+
+#[inline]
+fn slice(logs: &[Vec<u8>], log: u32, at: u32, bytes: u32) -> &[u8] {
+    &logs[log as usize][at as usize..at as usize + bytes as usize]
+}
+
+fn read_log(dir: &Path, number: u64, left_bytes: &mut u64) -> Result<Vec<u8>> {
+    let name = log_name(number);
+    let path = dir.join(&name);
+    let failed = |error| Error::io(READ, &path, error);
+    let size_bytes = fs::metadata(&path).map_err(failed)?.len();
+    let Some(left) = left_bytes.checked_sub(size_bytes) else {
+        let what = "the logs are too large to replay; start and stop the node once, so that its \
+                    engine moves them into tables";
+        return Err(Error::new(Kind::Limit, READ, what)
+            .with("file", name)
+            .with("limit_bytes", LOG_BYTES_MAX.to_string()));
+    };
+    *left_bytes = left;
+    fs::read(&path).map_err(failed)
+}
+
+/// One batch, up to its end in the log's gathered bytes.
+struct Batch<'a> {
+    bytes: &'a [u8],
+    name: &'a str,
+    offset: u64,
+}
+
+impl Batch<'_> {
+    /// Appends the changes of the batch that begins at `start`; answers the sequence number that
+    /// the next batch can't be below.
+    fn changes(
+        &self,
+        start: usize,
+        log: u32,
+        sequence_min: u64,
+        entries: &mut Vec<Entry>,
+    ) -> Result<u64> {
+        let first = self.sound(u64_at(self.bytes, start))?;
+        let count = u64::from(self.sound(u32_at(self.bytes, start + 8))?);
+        if first < sequence_min {
+            return Err(self.corrupt("a batch's sequence number goes back"));
+        }
+        let Some(next) = first.checked_add(count).filter(|next| *next <= SEQUENCE_MAX) else {
+            return Err(self.corrupt("a batch's sequence number is beyond what LevelDB writes"));
+        };
+        let mut rest = &self.bytes[start + BATCH_HEADER_BYTES..];
+        for sequence in first..next {
+            let (&kind, after) = self.sound(rest.split_first())?;
+            rest = after;
+            let (key_at, key_bytes) = self.part(&mut rest)?;
+            if key_bytes as usize > KEY_BYTES_MAX {
+                return Err(Error::new(Kind::Limit, READ, "a key in the log is too long")
+                    .with("file", self.name)
+                    .with("offset", self.offset.to_string())
+                    .with("limit_bytes", KEY_BYTES_MAX.to_string()));
+            }
+            let (value_at, value_bytes) = match kind {
+                0 => (0, 0),
+                1 => self.part(&mut rest)?,
+                _ => {
+                    let what = "a batch has a kind of change that LevelDB doesn't write";
+                    return Err(unknown(self.name, self.offset, what)
+                        .with("kind_of_change", kind.to_string()));
+                }
+            };
+            let tag = sequence << 8 | u64::from(kind);
+            entries.push(Entry { log, key_at, key_bytes, value_at, value_bytes, tag });
+        }
+        if !rest.is_empty() {
+            return Err(self.corrupt("a batch has bytes after its changes"));
+        }
+        Ok(next)
     }
 
-    /// The index of the first key that isn't less than `key`.
-    pub(super) fn lower_bound(&self, key: &[u8]) -> usize {
-        self.entries.partition_point(|entry| &self.bytes[entry.key.clone()] < key)
+    /// Takes a length and so many bytes; answers their place.
+    fn part(&self, rest: &mut &[u8]) -> Result<(u32, u32)> {
+        let place = |rest: &mut &[u8]| {
+            let bytes = length(rest)?;
+            let at = self.bytes.len() - rest.len();
+            *rest = rest.get(bytes..)?;
+            Some((u32::try_from(at).ok()?, u32::try_from(bytes).ok()?))
+        };
+        self.sound(place(rest))
+    }
+
+    fn sound<T>(&self, value: Option<T>) -> Result<T> {
+        sound(value, self.name, self.offset, "a batch in the log is cut off")
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        corrupt(self.name, self.offset, what)
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+    use crate::leveldb::log::tests::write;
     use proptest::prelude::*;
 
-    fn batch(first: u64, changes: &[(&[u8], Option<&[u8]>)]) -> Vec<u8> {
+    /// A change of a key; `None` deletes it.
+    type Change<'a> = (&'a [u8], Option<&'a [u8]>);
+
+    pub(in crate::leveldb) fn batch(first: u64, changes: &[Change<'_>]) -> Vec<u8> {
         let mut bytes = first.to_le_bytes().to_vec();
         bytes.extend(u32::try_from(changes.len()).unwrap().to_le_bytes());
         let part = |bytes: &mut Vec<u8>, part: &[u8]| {
@@ -160,25 +244,72 @@ mod tests {
         bytes
     }
 
+    fn manifest(log_number: u64) -> Manifest {
+        Manifest { log_number, ..Manifest::default() }
+    }
+
     #[test]
     fn the_newest_change_of_a_key_wins() {
         let mut table = MemTable::default();
-        table.apply(&batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"1"))]), "log", 0).unwrap();
-        table.apply(&batch(3, &[(b"b", None), (b"a", Some(b"2"))]), "log", 0).unwrap();
+        let one = batch(1, &[(b"a", Some(b"1")), (b"b", Some(b"1"))]);
+        let two = batch(3, &[(b"b", None), (b"a", Some(b"2"))]);
+        table.add_log(write(&[one, two]), "log").unwrap();
         table.settle();
-        let all: Vec<_> = (0..table.len()).map(|at| (table.key(at), table.value(at))).collect();
-        assert_eq!(all, [(&b"a"[..], Some(&b"2"[..])), (b"b", None)]);
+        let all: Vec<_> = (0..table.len()).map(|at| (table.tagged(at), table.value(at))).collect();
+        assert_eq!(all, [((&b"a"[..], 0x401), &b"2"[..]), ((b"b", 0x300), b"")]);
         assert_eq!(table.lower_bound(b"aa"), 1);
+    }
+
+    #[test]
+    fn a_torn_log_is_an_end_only_when_nothing_newer_follows() {
+        let dir = tempfile::tempdir().unwrap();
+        let put = |number, bytes: &[u8]| {
+            fs::write(dir.path().join(log_name(number)), bytes).unwrap();
+        };
+        let whole = write(&[batch(1, &[(b"a", Some(b"1"))]), batch(2, &[(b"b", Some(b"1"))])]);
+        put(4, b"not needed any more");
+        put(5, &whole[..whole.len() - 1]);
+        put(6, b"");
+        let table = MemTable::replay(dir.path(), &manifest(5)).unwrap();
+        assert_eq!(table.len(), 1);
+        put(6, &write(&[batch(3, &[(b"c", Some(b"1"))])]));
+        let error = MemTable::replay(dir.path(), &manifest(5)).unwrap_err();
+        assert_eq!(error.kind(), Kind::Corrupt);
+        assert_eq!(error.context()[0], ("file", "000005.log".to_owned()));
+    }
+
+    #[test]
+    fn a_missing_log_is_lost_data_and_not_an_empty_database() {
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(MemTable::replay(dir.path(), &manifest(5)).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(MemTable::replay(dir.path(), &manifest(0)).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn batches_that_contradict_themselves_are_refused() {
+        let kind = |batches: &[Vec<u8>]| {
+            MemTable::default().add_log(write(batches), "log").unwrap_err().kind()
+        };
+        let good = batch(5, &[(b"a", Some(b"1"))]);
+        assert_eq!(kind(&[good[..11].to_vec()]), Kind::Corrupt);
+        assert_eq!(kind(&[good[..good.len() - 1].to_vec()]), Kind::Corrupt);
+        assert_eq!(kind(&[[&good[..], b"x"].concat()]), Kind::Corrupt);
+        assert_eq!(kind(&[good.clone(), good.clone()]), Kind::Corrupt);
+        assert_eq!(kind(&[batch(u64::MAX >> 8, &[(b"a", None)])]), Kind::Corrupt);
+        let mut foreign = good;
+        foreign[12] = 5;
+        assert_eq!(kind(&[foreign]), Kind::UnknownFormat);
     }
 
     proptest! {
         #[test]
-        fn a_damaged_batch_is_an_error_or_other_changes_but_no_panic(
-            bytes in proptest::collection::vec(any::<u8>(), 0..80)
-        ) {
+        fn arbitrary_batches_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
             let mut table = MemTable::default();
-            if table.apply(&bytes, "log", 0).is_ok() {
+            if table.add_log(write(&[bytes]), "log").is_ok() {
                 table.settle();
+                for at in 0..table.len() {
+                    let _ = (table.tagged(at), table.value(at));
+                }
             }
         }
     }

@@ -12,14 +12,23 @@
 //! a cursor stands in, and a cache bounded by the caller.
 
 mod block;
-mod crc;
-mod cursor;
+mod cache;
+pub mod decoders;
+mod encoding;
+mod fault;
+mod files;
+mod internal_key;
 mod link;
 mod log;
 mod manifest;
 mod memtable;
+mod merge;
+mod sampling;
 mod snapshot;
 mod table;
+mod tables;
+mod version;
+mod walk;
 
 use snapshot::LevelDbSnapshot;
 use std::path::Path;

@@ -1,109 +1,114 @@
-//! Table files: footer, index, data blocks; a bounded set of open ones and a cache of blocks.
+//! Table files: footer, index and data blocks, each checked when it is read.
 //!
 //! Source: LevelDB `doc/table_format.md`. A table ends in a footer of 48 bytes: varint handles
 //! (offset, size) of the metaindex and index blocks, padding, u64 LE magic. Every block is
 //! followed by a byte for its compression (0 none, 1 Snappy) and the u32 LE masked CRC-32C of
 //! block and byte. Reads are positioned; nothing is mapped: a truncated map kills the process.
+//! Filter blocks aren't read.
 
 use super::block::{BadBlock, BlockCursor};
-use super::crc::{corrupt, masked, sound, u32_at, u64_at, varint};
-use std::collections::HashMap;
+use super::encoding::{masked_crc, u32_at, u64_at, varint};
+use super::fault::{READ, corrupt, sound, unknown};
 use std::fs::File;
+use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
 use transload_store::{Error, Kind, Result, VALUE_BYTES_MAX};
 
 const FOOTER_BYTES: usize = 48;
-const TRAILER_BYTES: usize = 5;
+/// Bytes after a block: compression and checksum.
+pub(super) const TRAILER_BYTES: usize = 5;
 const MAGIC: u64 = 0xdb47_7524_8b80_fb57;
+/// What RocksDB's and Pebble's own table formats end in.
+const FOREIGN_MAGICS: [u64; 2] = [0x88e2_41b7_85f4_cff7, 0xf09f_aab3_f09f_aab3_u64.swap_bytes()];
 
 /// A block larger than this is refused: a block holds at least one entry, so it may be as large
 /// as the largest value; a forged length must not allocate more.
 const BLOCK_BYTES_MAX: u64 = VALUE_BYTES_MAX as u64 + (1 << 20);
 
-/// Tables kept open at the same time; the usual limit of a process is 1,024 files.
-const OPEN_TABLES_MAX: usize = 256;
+/// Where tables' bytes come from: a file, or memory in tests.
+pub(super) trait ReadAt: Send + Sync {
+    /// Fills `buffer` from `offset` on.
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()>;
+}
+
+impl ReadAt for File {
+    fn read_exact_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+        FileExt::read_exact_at(self, buffer, offset)
+    }
+}
 
 /// Where a block is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Handle {
     pub(super) offset: u64,
-    pub(super) size: u64,
+    /// Without the trailer.
+    pub(super) size_bytes: u64,
 }
 
 impl Handle {
-    pub(super) fn decode(bytes: &mut &[u8]) -> Option<Self> {
-        Some(Self { offset: varint(bytes)?, size: varint(bytes)? })
+    fn decode(bytes: &mut &[u8]) -> Option<Self> {
+        Some(Self { offset: varint(bytes)?, size_bytes: varint(bytes)? })
     }
+}
+
+/// Where the content of a decoded block is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decoded {
+    /// It was stored as it is: the first so many of the stored bytes.
+    Stored(usize),
+    /// The first so many bytes of the output buffer.
+    Decompressed(usize),
 }
 
 /// An open table.
-#[derive(Debug)]
 pub(super) struct Table {
-    /// The file's name, for errors.
-    pub(super) name: String,
+    name: String,
     number: u64,
-    file: File,
+    file: Box<dyn ReadAt>,
     data_bytes: u64,
-    pub(super) index: Vec<u8>,
+    index: Vec<u8>,
 }
 
 impl Table {
-    fn open(dir: &Path, number: u64, size: u64) -> Result<Self> {
-        let (path, name, file) = open_either(dir, number)?;
-        let io = |error| Error::io("read LevelDB", &path, error);
-        let actual = file.metadata().map_err(io)?.len();
-        if actual < size || size < FOOTER_BYTES as u64 {
-            return Err(corrupt(&name, actual, "the table is shorter than the manifest says")
-                .with("expected_bytes", size.to_string()));
-        }
-        let mut footer = [0; FOOTER_BYTES];
-        let at = size - FOOTER_BYTES as u64;
-        file.read_exact_at(&mut footer, at).map_err(io)?;
-        if u64_at(&footer, 40) != Some(MAGIC) {
-            return Err(corrupt(&name, at, "the table doesn't end in LevelDB's magic"));
-        }
-        let mut handles = &footer[..40];
-        let footer_is = |handle| sound(handle, &name, at, "the table's footer is damaged");
-        let _metaindex = footer_is(Handle::decode(&mut handles))?;
-        let index = footer_is(Handle::decode(&mut handles))?;
+    /// Reads footer and index of a table of `size_bytes`.
+    pub(super) fn open(
+        name: String,
+        number: u64,
+        file: Box<dyn ReadAt>,
+        size_bytes: u64,
+    ) -> Result<Self> {
+        let Some(at) = size_bytes.checked_sub(FOOTER_BYTES as u64) else {
+            return Err(corrupt(&name, size_bytes, "a table is too short for its footer"));
+        };
         let mut table = Self { name, number, file, data_bytes: at, index: Vec::new() };
-        let (mut raw, mut block) = (Vec::new(), Vec::new());
-        table.read_block(index, &mut raw, &mut block)?;
-        table.index = block;
+        let mut footer = [0; FOOTER_BYTES];
+        table.read_at(&mut footer, at)?;
+        match u64_at(&footer, FOOTER_BYTES - 8) {
+            Some(MAGIC) => {}
+            Some(magic) if FOREIGN_MAGICS.contains(&magic) => {
+                return Err(unknown(&table.name, at, "RocksDB or Pebble wrote this table"));
+            }
+            _ => return Err(corrupt(&table.name, at, "a table doesn't end in LevelDB's magic")),
+        }
+        let mut handles = &footer[..FOOTER_BYTES - 8];
+        let _metaindex = table.sound_footer(Handle::decode(&mut handles))?;
+        let index = table.sound_footer(Handle::decode(&mut handles))?;
+        table.index = table.block(index)?;
         Ok(table)
     }
 
-    /// Reads a block, checks it and leaves it decompressed in `block`; `raw` is scratch.
-    pub(super) fn read_block(
-        &self,
-        handle: Handle,
-        raw: &mut Vec<u8>,
-        block: &mut Vec<u8>,
-    ) -> Result<()> {
-        let length = self.check(handle)?;
-        raw.resize(length, 0);
-        self.read_at(raw, handle.offset)?;
-        self.decode(handle, raw, block)
+    fn sound_footer(&self, handle: Option<Handle>) -> Result<Handle> {
+        sound(handle, &self.name, self.data_bytes, "a table's footer is damaged")
     }
 
-    /// The stored length of a block with its trailer, once the handle is known to be possible.
-    pub(super) fn check(&self, handle: Handle) -> Result<usize> {
-        let end = handle.offset.checked_add(handle.size).and_then(|end| end.checked_add(5));
-        if handle.size > BLOCK_BYTES_MAX || end.is_none_or(|end| end > self.data_bytes) {
-            return Err(corrupt(&self.name, handle.offset, "a block lies outside its table"));
-        }
-        usize::try_from(handle.size)
-            .map(|size| size + TRAILER_BYTES)
-            .map_err(|_| corrupt(&self.name, handle.offset, "a block is too large"))
+    /// The file's name, for errors.
+    pub(super) fn name(&self) -> &str {
+        &self.name
     }
 
-    /// Fills `buffer` from `offset`.
-    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
-        self.file
-            .read_exact_at(buffer, offset)
-            .map_err(|error| Error::io("read LevelDB", Path::new(&self.name), error))
+    pub(super) fn number(&self) -> u64 {
+        self.number
     }
 
     /// Bytes before the footer.
@@ -111,182 +116,118 @@ impl Table {
         self.data_bytes
     }
 
-    /// Checks a stored block with its trailer and leaves it decompressed in `block`.
-    pub(super) fn decode(&self, handle: Handle, raw: &[u8], block: &mut Vec<u8>) -> Result<()> {
-        let damaged = |what| corrupt(&self.name, handle.offset, what);
-        let at =
-            raw.len().checked_sub(TRAILER_BYTES).ok_or_else(|| damaged("a block is cut off"))?;
-        let (data, trailer) = raw.split_at(at);
-        if u32_at(trailer, 1) != Some(masked(&[data, &trailer[..1]])) {
-            return Err(damaged("a block doesn't match its checksum"));
-        }
-        match trailer[0] {
-            0 => {
-                block.clear();
-                block.extend_from_slice(data);
-            }
-            1 => {
-                let length = snap::raw::decompress_len(data)
-                    .map_err(|_| damaged("a block can't be decompressed"))?;
-                if length as u64 > BLOCK_BYTES_MAX {
-                    return Err(damaged("a block is too large"));
-                }
-                block.resize(length, 0);
-                snap::raw::Decoder::new()
-                    .decompress(data, block)
-                    .map_err(|_| damaged("a block can't be decompressed"))?;
-            }
-            kind => {
-                return Err(Error::new(
-                    Kind::UnknownFormat,
-                    "read LevelDB",
-                    "a block is compressed in a way that LevelDB doesn't know",
-                )
-                .with("compression", kind.to_string())
-                .with("file", self.name.clone()));
-            }
-        }
-        Ok(())
+    /// The index block: for each data block a key that is not below its keys, and its handle.
+    pub(super) fn index(&self) -> &[u8] {
+        &self.index
     }
 
-    /// A block that contradicts itself, as an error.
-    pub(super) fn bad(&self, handle: Handle) -> impl Fn(BadBlock) -> Error + '_ {
-        move |BadBlock| corrupt(&self.name, handle.offset, "a block's entries are damaged")
+    /// A cursor before the first entry of the index.
+    pub(super) fn index_cursor(&self) -> Result<BlockCursor> {
+        BlockCursor::new(&self.index).map_err(|bad| self.bad_index(bad))
     }
 
-    /// Every data block with the separator key above it, in order.
-    pub(super) fn blocks(&self) -> Result<Vec<(Vec<u8>, Handle)>> {
-        let own = Handle { offset: self.data_bytes, size: 0 };
-        let mut cursor = BlockCursor::new(&self.index).map_err(self.bad(own))?;
-        let mut blocks = Vec::new();
-        while cursor.advance(&self.index).map_err(self.bad(own))? {
-            blocks.push((cursor.key().to_vec(), self.handle(&cursor)?));
-        }
-        Ok(blocks)
-    }
-
-    /// The handle in the current entry of an index cursor.
+    /// The handle in the current entry of an index cursor, once it is known to be possible.
     pub(super) fn handle(&self, cursor: &BlockCursor) -> Result<Handle> {
         let handle = Handle::decode(&mut &self.index[cursor.value()]);
-        sound(handle, &self.name, self.data_bytes, "the table's index is damaged")
+        let handle =
+            sound(handle, &self.name, self.data_bytes, "an entry of a table's index is damaged")?;
+        self.stored_bytes(handle).map(|_| handle)
     }
-}
 
-/// goleveldb and LevelDB since 1.14 write `.ldb`; older ones wrote `.sst`.
-fn open_either(dir: &Path, number: u64) -> Result<(PathBuf, String, File)> {
-    let mut missing = None;
-    for suffix in ["ldb", "sst"] {
-        let name = format!("{number:06}.{suffix}");
-        let path = dir.join(&name);
-        match File::open(&path) {
-            Ok(file) => return Ok((path, name, file)),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => missing = Some(name),
-            Err(error) => return Err(Error::io("read LevelDB", &path, error)),
+    /// The stored length of a block with its trailer.
+    pub(super) fn stored_bytes(&self, handle: Handle) -> Result<usize> {
+        let end = handle
+            .size_bytes
+            .checked_add(TRAILER_BYTES as u64)
+            .and_then(|bytes| handle.offset.checked_add(bytes));
+        if end.is_none_or(|end| end > self.data_bytes) {
+            return Err(corrupt(&self.name, handle.offset, "a block lies outside its table"));
         }
-    }
-    let name = missing.unwrap_or_default();
-    Err(Error::new(Kind::Corrupt, "read LevelDB", "a table that the manifest names is missing")
-        .with("file", name)
-        .with("path", dir.display().to_string()))
-}
-
-/// Table number and offset of a block.
-type BlockId = (u64, u64);
-
-/// Opens tables when they are needed and keeps the latest used ones open.
-#[derive(Debug)]
-pub(super) struct Tables {
-    dir: PathBuf,
-    open: Mutex<Recent<u64, Arc<Table>>>,
-    blocks: Mutex<Recent<BlockId, Arc<Vec<u8>>>>,
-}
-
-impl Tables {
-    /// Tables of `dir`, with a block cache of about `cache_bytes_max`.
-    pub(super) fn new(dir: &Path, cache_bytes_max: u64) -> Self {
-        let blocks = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX);
-        Self {
-            dir: dir.to_owned(),
-            open: Mutex::new(Recent::new(OPEN_TABLES_MAX)),
-            blocks: Mutex::new(Recent::new(blocks)),
+        match usize::try_from(handle.size_bytes) {
+            Ok(bytes) if handle.size_bytes <= BLOCK_BYTES_MAX => Ok(bytes + TRAILER_BYTES),
+            _ => Err(self.too_large(handle)),
         }
     }
 
-    /// The table `number`, opened.
-    pub(super) fn get(&self, number: u64, size: u64) -> Result<Arc<Table>> {
-        if let Some(table) = lock(&self.open).get(&number) {
-            return Ok(table);
+    /// Reads a whole block, checks and decompresses it.
+    pub(super) fn block(&self, handle: Handle) -> Result<Vec<u8>> {
+        let mut stored = vec![0; self.stored_bytes(handle)?];
+        self.read_at(&mut stored, handle.offset)?;
+        let mut block = Vec::new();
+        match self.decode(handle, &stored, &mut block)? {
+            Decoded::Stored(bytes) => {
+                stored.truncate(bytes);
+                Ok(stored)
+            }
+            Decoded::Decompressed(bytes) => {
+                block.truncate(bytes);
+                Ok(block)
+            }
         }
-        let table = Arc::new(Table::open(&self.dir, number, size)?);
-        lock(&self.open).put(number, Arc::clone(&table), 1);
-        Ok(table)
     }
 
-    /// A decompressed block, from the cache if it is there.
-    pub(super) fn block(&self, table: &Table, handle: Handle) -> Result<Arc<Vec<u8>>> {
-        let key = (table.number, handle.offset);
-        if let Some(block) = lock(&self.blocks).get(&key) {
-            return Ok(block);
-        }
-        let (mut raw, mut block) = (Vec::new(), Vec::new());
-        table.read_block(handle, &mut raw, &mut block)?;
-        let block = Arc::new(block);
-        lock(&self.blocks).put(key, Arc::clone(&block), block.len());
-        Ok(block)
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A cache that forgets in two generations: what wasn't used since the last turn goes first.
-#[derive(Debug)]
-struct Recent<K, V> {
-    weight_max: usize,
-    weight: usize,
-    young: HashMap<K, (V, usize)>,
-    old: HashMap<K, (V, usize)>,
-}
-
-impl<K: std::hash::Hash + Eq + Copy, V: Clone> Recent<K, V> {
-    fn new(weight_max: usize) -> Self {
-        Self { weight_max, weight: 0, young: HashMap::new(), old: HashMap::new() }
+    /// Fills `buffer` from `offset`.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| {
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return corrupt(&self.name, offset, "a table ends before its blocks do");
+            }
+            Error::io(READ, Path::new(&self.name), error).with("offset", offset.to_string())
+        })
     }
 
-    fn get(&mut self, key: &K) -> Option<V> {
-        if let Some((value, _)) = self.young.get(key) {
-            return Some(value.clone());
+    /// Checks a stored block with its trailer; decompresses into `out`, which only grows.
+    pub(super) fn decode(
+        &self,
+        handle: Handle,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+    ) -> Result<Decoded> {
+        let damaged = |what| corrupt(&self.name, handle.offset, what);
+        let at = stored.len().checked_sub(TRAILER_BYTES);
+        let at = at.ok_or_else(|| damaged("a block is too short for its checksum"))?;
+        // The checksum covers the compression byte, which follows the data.
+        if u32_at(stored, at + 1) != Some(masked_crc(&[&stored[..=at]])) {
+            return Err(damaged("a block doesn't match its checksum"));
         }
-        let (value, weight) = self.old.remove(key)?;
-        self.put(*key, value.clone(), weight);
-        Some(value)
+        match stored[at] {
+            0 => Ok(Decoded::Stored(at)),
+            1 => {
+                let packed = &stored[..at];
+                let bytes = snap::raw::decompress_len(packed)
+                    .map_err(|_| damaged("a block can't be decompressed"))?;
+                if bytes as u64 > BLOCK_BYTES_MAX {
+                    return Err(self.too_large(handle));
+                }
+                if out.len() < bytes {
+                    out.resize(bytes, 0);
+                }
+                snap::raw::Decoder::new()
+                    .decompress(packed, &mut out[..bytes])
+                    .map_err(|_| damaged("a block can't be decompressed"))?;
+                Ok(Decoded::Decompressed(bytes))
+            }
+            kind => {
+                let what = "a block is compressed in a way that this version doesn't know";
+                Err(unknown(&self.name, handle.offset, what).with("compression", kind.to_string()))
+            }
+        }
     }
 
-    fn put(&mut self, key: K, value: V, weight: usize) {
-        if self.weight.saturating_add(weight) > self.weight_max / 2 {
-            self.old = std::mem::take(&mut self.young);
-            self.weight = 0;
-        }
-        self.weight = self.weight.saturating_add(weight);
-        self.young.insert(key, (value, weight));
+    /// A block that contradicts itself.
+    pub(super) fn bad_block(&self, handle: Handle, BadBlock(what): BadBlock) -> Error {
+        corrupt(&self.name, handle.offset, what)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// An index that contradicts itself.
+    pub(super) fn bad_index(&self, BadBlock(what): BadBlock) -> Error {
+        corrupt(&self.name, self.data_bytes, what).with("block", "index")
+    }
 
-    #[test]
-    fn the_cache_keeps_what_is_used_and_stays_within_its_bound() {
-        let mut cache = Recent::new(100);
-        for key in 0..1_000u32 {
-            cache.put(key, key, 10);
-            assert_eq!(cache.get(&0), Some(0), "0 is used all the time");
-            let held: usize =
-                cache.young.values().chain(cache.old.values()).map(|(_, weight)| weight).sum();
-            assert!(held <= 110, "{held}");
-        }
-        assert_eq!(cache.get(&1), None);
+    fn too_large(&self, handle: Handle) -> Error {
+        Error::new(Kind::Limit, READ, "a block is too large")
+            .with("file", self.name.clone())
+            .with("offset", handle.offset.to_string())
+            .with("limit_bytes", BLOCK_BYTES_MAX.to_string())
     }
 }

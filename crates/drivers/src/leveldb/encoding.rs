@@ -1,29 +1,29 @@
-//! LevelDB's masked CRC-32C.
+//! Integers, lengths and checksums as LevelDB writes them.
 //!
-//! Source: LevelDB `util/crc32c.h`: a checksum that is stored beside data which itself holds
-//! checksums is rotated and offset.
+//! Source: LevelDB `util/coding.h`, `util/crc32c.h`. A checksum that is stored beside data which
+//! itself holds checksums is rotated and offset ("masked").
 
-use transload_store::{Error, Kind, Result};
-
-/// The masked checksum of `parts`, one after another.
-pub(super) fn masked(parts: &[&[u8]]) -> u32 {
+/// The masked CRC-32C of `parts`, one after another.
+pub(super) fn masked_crc(parts: &[&[u8]]) -> u32 {
     let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
     crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
 
 /// A little-endian u32 at `at`; `None` beyond the end.
+#[inline]
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
     let slice = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes([slice[0], slice[1], slice[2], slice[3]]))
+    Some(u32::from_le_bytes(slice.try_into().ok()?))
 }
 
 /// A little-endian u64 at `at`; `None` beyond the end.
+#[inline]
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let (low, high) = (u32_at(bytes, at)?, u32_at(bytes, at.checked_add(4)?)?);
-    Some(u64::from(high) << 32 | u64::from(low))
+    let slice = bytes.get(at..at.checked_add(8)?)?;
+    Some(u64::from_le_bytes(slice.try_into().ok()?))
 }
 
-/// Takes a LEB128 varint off the front of `bytes`; `None` when it is cut off or above u64.
+/// Takes a varint off the front of `bytes`; `None` when it is cut off or above u64.
 pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..64).step_by(7) {
@@ -41,24 +41,17 @@ pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
+/// Takes a varint that is a length in memory.
+pub(super) fn length(bytes: &mut &[u8]) -> Option<usize> {
+    usize::try_from(varint(bytes)?).ok()
+}
+
 /// Takes a varint length and so many bytes.
 pub(super) fn prefixed<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let length = usize::try_from(varint(bytes)?).ok()?;
+    let length = length(bytes)?;
     let (taken, rest) = bytes.split_at_checked(length)?;
     *bytes = rest;
     Some(taken)
-}
-
-/// Stored bytes that contradict themselves, with the place.
-pub(super) fn corrupt(file: &str, offset: u64, what: &str) -> Error {
-    Error::new(Kind::Corrupt, "read LevelDB", what)
-        .with("file", file)
-        .with("offset", offset.to_string())
-}
-
-/// `None` as corruption at a place.
-pub(super) fn sound<T>(value: Option<T>, file: &str, offset: u64, what: &str) -> Result<T> {
-    value.ok_or_else(|| corrupt(file, offset, what))
 }
 
 #[cfg(test)]
@@ -77,10 +70,18 @@ mod tests {
     }
 
     #[test]
+    fn a_length_beyond_the_bytes_takes_nothing() {
+        assert_eq!(prefixed(&mut &[3, 1, 2][..]), None);
+        assert_eq!(prefixed(&mut &[2, 1, 2][..]), Some(&[1, 2][..]));
+        let huge = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 7];
+        assert_eq!(prefixed(&mut &huge[..]), None);
+    }
+
+    #[test]
     fn the_mask_is_that_of_leveldb() {
         // util/crc32c_test.cc: the standard CRC-32C of 32 zero bytes is 0x8a9136aa.
         let crc = 0x8a91_36aa_u32;
-        assert_eq!(masked(&[&[0; 32]]), crc.rotate_right(15).wrapping_add(0xa282_ead8));
-        assert_eq!(masked(&[&[0; 16], &[0; 16]]), masked(&[&[0; 32]]));
+        assert_eq!(masked_crc(&[&[0; 32]]), crc.rotate_right(15).wrapping_add(0xa282_ead8));
+        assert_eq!(masked_crc(&[&[0; 16], &[0; 16]]), masked_crc(&[&[0; 32]]));
     }
 }

@@ -1,0 +1,245 @@
+//! Merges runs and logs into one walk over what a reader sees: the newest change of each key,
+//! deleted keys hidden.
+//!
+//! Sources stand in a heap by their current keys. The second best is remembered, so that as long
+//! as one source stays ahead of it, an entry costs one comparison; a walk with one source left
+//! compares nothing.
+
+use super::fault::corrupt;
+use super::internal_key::{Tagged, has_value, order};
+use super::memtable::MemTable;
+use super::tables::Tables;
+use super::version::Version;
+use super::walk::RunWalk;
+use std::cmp::Ordering;
+use std::sync::Arc;
+use transload_store::{Cursor, Error, KeyRange, Result};
+
+/// A sorted source of changes.
+enum Source {
+    Run(Box<RunWalk>),
+    Logs {
+        logs: Arc<MemTable>,
+        /// The entry after the current one.
+        next: usize,
+        end: usize,
+    },
+}
+
+impl Source {
+    /// Goes to the next entry; false at the end.
+    #[inline]
+    fn advance(&mut self) -> Result<bool> {
+        match self {
+            Source::Run(walk) => walk.advance(),
+            Source::Logs { next, end, .. } => {
+                *next += 1;
+                Ok(*next <= *end)
+            }
+        }
+    }
+
+    #[inline]
+    fn tagged(&self) -> Tagged<'_> {
+        match self {
+            Source::Run(walk) => walk.tagged(),
+            Source::Logs { logs, next, .. } => logs.tagged(*next - 1),
+        }
+    }
+
+    #[inline]
+    fn value(&self) -> &[u8] {
+        match self {
+            Source::Run(walk) => walk.value(),
+            Source::Logs { logs, next, .. } => logs.value(*next - 1),
+        }
+    }
+
+    /// Whether the entry before this one, in this source, was of the same key.
+    #[inline]
+    fn repeats(&self) -> bool {
+        match self {
+            Source::Run(walk) => walk.repeats(),
+            Source::Logs { .. } => false,
+        }
+    }
+}
+
+/// The merged walk.
+pub(super) struct MergeCursor {
+    sources: Vec<Source>,
+    /// Indexes of sources that have an entry, the least first, as a binary heap.
+    heap: Vec<usize>,
+    /// Where in the heap the second best is, when it is known.
+    rival: Option<usize>,
+    state: State,
+    last_key: Vec<u8>,
+    has_last_key: bool,
+}
+
+enum State {
+    New,
+    Open,
+    Ended,
+    Failed(Error),
+}
+
+impl MergeCursor {
+    /// A walk over `range`.
+    pub(super) fn new(version: &Version, tables: &Arc<Tables>, range: &KeyRange) -> Self {
+        let mut sources = Vec::with_capacity(version.runs.len() + 1);
+        if !range.is_empty() {
+            for run in &version.runs {
+                if !run.touched(range).is_empty() {
+                    let walk = RunWalk::new(Arc::clone(tables), Arc::clone(run), range);
+                    sources.push(Source::Run(Box::new(walk)));
+                }
+            }
+            let next = version.logs.lower_bound(&range.start);
+            let end = match &range.end {
+                Some(end) => version.logs.lower_bound(end),
+                None => version.logs.len(),
+            };
+            if next < end {
+                sources.push(Source::Logs { logs: Arc::clone(&version.logs), next, end });
+            }
+        }
+        Self {
+            heap: Vec::with_capacity(sources.len()),
+            sources,
+            rival: None,
+            state: State::New,
+            last_key: Vec::new(),
+            has_last_key: false,
+        }
+    }
+
+    /// Goes to the next entry that a reader sees; false at the end.
+    fn step(&mut self) -> Result<bool> {
+        if matches!(self.state, State::New) {
+            self.state = State::Open;
+            self.begin()?;
+        } else {
+            self.advance_best()?;
+        }
+        loop {
+            let Some(&best) = self.heap.first() else { return Ok(false) };
+            let source = &self.sources[best];
+            let (key, tag) = source.tagged();
+            // An entry alone in its heap was preceded by one of its own source, which knows
+            // itself whether both are of the same key.
+            let hidden = if self.has_last_key { key == self.last_key } else { source.repeats() };
+            let is_alone = self.heap.len() == 1;
+            self.has_last_key = !is_alone;
+            if !hidden {
+                let Some(has_value) = has_value(tag) else { return Err(unknown_kind(source)) };
+                if !is_alone {
+                    self.last_key.clear();
+                    self.last_key.extend_from_slice(key);
+                }
+                if has_value {
+                    return Ok(true);
+                }
+            }
+            self.advance_best()?;
+        }
+    }
+
+    /// Puts every source at its first entry.
+    fn begin(&mut self) -> Result<()> {
+        for index in 0..self.sources.len() {
+            if self.sources[index].advance()? {
+                self.heap.push(index);
+            }
+        }
+        for at in (0..self.heap.len() / 2).rev() {
+            self.sink(at);
+        }
+        Ok(())
+    }
+
+    /// Moves the best source on and finds the new best.
+    #[inline]
+    fn advance_best(&mut self) -> Result<()> {
+        let Some(&best) = self.heap.first() else { return Ok(()) };
+        if self.sources[best].advance()? {
+            if self.heap.len() > 1 {
+                let rival = match self.rival {
+                    Some(rival) => rival,
+                    None => self.find_rival(),
+                };
+                if self.is_less(rival, 0) {
+                    self.rival = None;
+                    self.sink(0);
+                }
+            }
+        } else {
+            self.rival = None;
+            self.heap.swap_remove(0);
+            self.sink(0);
+        }
+        Ok(())
+    }
+
+    fn find_rival(&mut self) -> usize {
+        let rival = if self.heap.len() > 2 && self.is_less(2, 1) { 2 } else { 1 };
+        self.rival = Some(rival);
+        rival
+    }
+
+    /// Lets the source at `at` sink to its place in the heap.
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let (left, right) = (2 * at + 1, 2 * at + 2);
+            let mut least = at;
+            if left < self.heap.len() && self.is_less(left, least) {
+                least = left;
+            }
+            if right < self.heap.len() && self.is_less(right, least) {
+                least = right;
+            }
+            if least == at {
+                return;
+            }
+            self.heap.swap(at, least);
+            at = least;
+        }
+    }
+
+    #[inline]
+    fn is_less(&self, a: usize, b: usize) -> bool {
+        let (a, b) = (&self.sources[self.heap[a]], &self.sources[self.heap[b]]);
+        order(a.tagged(), b.tagged()) == Ordering::Less
+    }
+}
+
+impl Cursor for MergeCursor {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        match &self.state {
+            State::New | State::Open => {}
+            State::Ended => return Ok(None),
+            State::Failed(error) => return Err(error.repeat()),
+        }
+        match self.step() {
+            Ok(true) => {}
+            Ok(false) => {
+                self.state = State::Ended;
+                return Ok(None);
+            }
+            Err(error) => {
+                self.state = State::Failed(error.repeat());
+                return Err(error);
+            }
+        }
+        let source = &self.sources[self.heap[0]];
+        Ok(Some((source.tagged().0, source.value())))
+    }
+}
+
+fn unknown_kind(source: &Source) -> Error {
+    let (file, offset) = match source {
+        Source::Run(walk) => walk.place(),
+        Source::Logs { .. } => ("a log", 0),
+    };
+    corrupt(file, offset, "an entry is neither a value nor a deletion")
+}

@@ -1,0 +1,122 @@
+//! The tables of a directory: opened when they are needed, a bounded number kept open, and a
+//! bounded cache of blocks for point reads. Scans read past the cache.
+
+use super::block::BlockCursor;
+use super::cache::Cache;
+use super::fault::{READ, corrupt};
+use super::files::table_names;
+use super::internal_key::{TAG_MAX, Tagged, user};
+use super::manifest::TableFile;
+use super::table::{Handle, Table};
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use transload_store::{Error, Result};
+
+/// Tables kept open at the same time; the usual limit of a process is 1,024 files.
+const OPEN_TABLES_MAX: usize = 256;
+
+/// Table number and offset of a block.
+type BlockId = (u64, u64);
+
+/// Opens tables and reads blocks.
+pub(super) struct Tables {
+    dir: PathBuf,
+    open: Cache<u64, Arc<Table>>,
+    blocks: Cache<BlockId, Arc<Vec<u8>>>,
+}
+
+impl Tables {
+    /// Tables of `dir`; indexes and blocks are cached up to `cache_bytes_max`.
+    pub(super) fn new(dir: &Path, cache_bytes_max: u64) -> Self {
+        let bytes = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX) / 2;
+        Self { dir: dir.to_owned(), open: Cache::new(bytes), blocks: Cache::new(bytes) }
+    }
+
+    /// Checks that every table is there and as long as the manifest says, before anything is
+    /// read of it.
+    pub(super) fn check_present<'a>(
+        &self,
+        files: impl Iterator<Item = &'a TableFile>,
+    ) -> Result<()> {
+        for file in files {
+            let (path, name) = self.find(file.number)?;
+            let found = fs::metadata(&path).map_err(|error| Error::io(READ, &path, error))?.len();
+            if found != file.size_bytes {
+                let what = "a table isn't as long as the manifest says";
+                return Err(corrupt(&name, found.min(file.size_bytes), what)
+                    .with("bytes", found.to_string())
+                    .with("expected_bytes", file.size_bytes.to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    /// The table `file`, opened.
+    pub(super) fn get(&self, file: &TableFile) -> Result<Arc<Table>> {
+        if let Some(table) = self.open.get(&file.number) {
+            return Ok(table);
+        }
+        let (path, name) = self.find(file.number)?;
+        let opened = File::open(&path).map_err(|error| Error::io(READ, &path, error))?;
+        let table = Arc::new(Table::open(name, file.number, Box::new(opened), file.size_bytes)?);
+        // However small indexes are, no more than so many files stay open.
+        let weight = table.index().len().max(self.open.weight_max() / OPEN_TABLES_MAX);
+        self.open.put(file.number, Arc::clone(&table), weight);
+        Ok(table)
+    }
+
+    /// The newest change of `key` in a table: its tag and value.
+    pub(super) fn newest(&self, file: &TableFile, key: &[u8]) -> Result<Option<(u64, Vec<u8>)>> {
+        if key < user(&file.smallest) || key > user(&file.largest) {
+            return Ok(None);
+        }
+        let target: Tagged<'_> = (key, TAG_MAX);
+        let table = self.get(file)?;
+        let mut index = table.index_cursor()?;
+        let mut more = index.seek(table.index(), target).map_err(|bad| table.bad_index(bad))?;
+        // A separator may be above all keys of its block: then the next block decides.
+        while more {
+            let handle = table.handle(&index)?;
+            let block = self.block(&table, handle)?;
+            let bad = |bad| table.bad_block(handle, bad);
+            let mut cursor = BlockCursor::new(&block).map_err(bad)?;
+            if cursor.seek(&block, target).map_err(bad)? {
+                return Ok(cursor
+                    .tagged()
+                    .filter(|(user, _)| *user == key)
+                    .map(|(_, tag)| (tag, block[cursor.value()].to_vec())));
+            }
+            more = index.advance(table.index()).map_err(|bad| table.bad_index(bad))?;
+        }
+        Ok(None)
+    }
+
+    /// A decompressed block, from the cache if it is there.
+    fn block(&self, table: &Table, handle: Handle) -> Result<Arc<Vec<u8>>> {
+        let id = (table.number(), handle.offset);
+        if let Some(block) = self.blocks.get(&id) {
+            return Ok(block);
+        }
+        let block = Arc::new(table.block(handle)?);
+        self.blocks.put(id, Arc::clone(&block), block.len());
+        Ok(block)
+    }
+
+    /// A table's path and name.
+    fn find(&self, number: u64) -> Result<(PathBuf, String)> {
+        let names = table_names(number);
+        for name in &names {
+            let path = self.dir.join(name);
+            match fs::symlink_metadata(&path) {
+                Ok(_) => return Ok((path, name.clone())),
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) => return Err(Error::io(READ, &path, error)),
+            }
+        }
+        let [name, _] = names;
+        Err(corrupt(&name, 0, "a table that the manifest names is missing")
+            .with("path", self.dir.display().to_string()))
+    }
+}
