@@ -177,14 +177,12 @@ impl<'c, 'a> Heights<'c, 'a> {
         self.count(checks::VALIDATORS_HASH, 1);
         if let Some(state) = &self.ctx.state
             && let Some(value) = state.at(state_table::VALIDATORS, height)?
-            && let Err(deviation) = shapes::VALIDATORS_INFO.check(&value)
         {
-            self.state_finding(
-                checks::CANONICAL,
-                state_table::VALIDATORS,
-                height,
-                deviation.to_string(),
-            );
+            self.count(checks::CANONICAL, 1);
+            if let Err(deviation) = shapes::VALIDATORS_INFO.check(&value) {
+                let what = deviation.to_string();
+                self.state_finding(checks::CANONICAL, state_table::VALIDATORS, height, what);
+            }
         }
         let wrong = |this: &mut Self, what: String| {
             this.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);

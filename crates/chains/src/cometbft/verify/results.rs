@@ -56,6 +56,7 @@ impl Heights<'_, '_> {
             wrong(self, "the record of the height's parameters is missing".to_owned());
             return Ok(());
         };
+        self.count(checks::CANONICAL, 1);
         if let Err(deviation) = shapes::PARAMS_INFO.check(&value) {
             self.state_finding(checks::CANONICAL, table::PARAMS, height, deviation.to_string());
         }
