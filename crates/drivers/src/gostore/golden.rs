@@ -149,3 +149,15 @@ fn a_cut_or_longer_answer_is_a_breach() {
     error.pop();
     assert_eq!(protocol::decode_error("scan", &error).kind(), Kind::Protocol);
 }
+
+proptest::proptest! {
+    #[test]
+    fn arbitrary_payloads_never_panic(
+        payload in proptest::collection::vec(proptest::num::u8::ANY, 0..200),
+    ) {
+        let _ = protocol::decode_hello_reply(&payload);
+        let _ = Opened::decode(&payload);
+        let _ = End::decode(&payload);
+        let _ = protocol::decode_error("scan", &payload);
+    }
+}

@@ -15,7 +15,8 @@ import (
 // filterBitsPerKey is cosmos-db's. cometbft-db writes no filters and ignores those it finds.
 const filterBitsPerKey = 10
 
-// goleveldb tells failures of its background work to whoever waits, so its trouble is never told.
+// goleveldb tells failures of its background work to whoever waits; its trouble is a lock that it
+// keeps (see begin).
 type goleveldbStore struct {
 	*trouble
 	db   *leveldb.DB
@@ -82,7 +83,7 @@ func (s *goleveldbStore) Chunk() (Chunk, error) {
 // load puts a whole chunk into the store by a transaction: it writes tables, not the log, and
 // its tables become visible together, in one record of the manifest.
 func (s *goleveldbStore) load(entries func(put func(key, value []byte) error) error) error {
-	transaction, err := s.db.OpenTransaction()
+	transaction, err := s.begin()
 	if err != nil {
 		return fromEngine("bulk commit", err)
 	}
@@ -100,14 +101,25 @@ func (s *goleveldbStore) load(entries func(put func(key, value []byte) error) er
 	return nil
 }
 
+// begin opens a transaction. When goleveldb can't, it keeps its write lock for ever: every later
+// write, and its own close, would wait for it, so that is the end of the store.
+func (s *goleveldbStore) begin() (*leveldb.Transaction, error) {
+	transaction, err := s.db.OpenTransaction()
+	if err != nil {
+		s.record(err)
+	}
+	return transaction, err
+}
+
 func (s *goleveldbStore) Close(check bool) error {
 	// Beginning a transaction writes what only the log has into synced tables; closing alone
 	// wouldn't sync the log.
-	transaction, err := s.db.OpenTransaction()
-	if err == nil {
-		transaction.Discard()
+	transaction, err := s.begin()
+	if err != nil {
+		return fromEngine("close", err)
 	}
-	if err := errors.Join(err, s.db.Close()); err != nil {
+	transaction.Discard()
+	if err := s.db.Close(); err != nil {
 		return fromEngine("close", err)
 	}
 	if err := clearStaging(s.path); err != nil {
