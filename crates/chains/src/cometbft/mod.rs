@@ -1,6 +1,7 @@
 //! Homes of CometBFT and Tendermint nodes: 0.34, 0.37, 0.38 and 1.x, plain or under a Cosmos
 //! SDK application, in both key layouts.
 
+mod app_hash;
 mod database;
 mod facts;
 pub mod home;
@@ -10,4 +11,5 @@ pub mod signature;
 mod verify;
 pub mod wire;
 
+pub use app_hash::{AppHashes, Certified};
 pub use profile::CometBft;
