@@ -12,18 +12,13 @@ const SHARDS: usize = 16;
 pub(super) struct Cache<K, V> {
     shards: Vec<Mutex<Recent<K, V>>>,
     hasher: RandomState,
-    weight_max: usize,
 }
 
 impl<K: Hash + Eq + Copy, V: Clone> Cache<K, V> {
     /// An empty cache that holds at most about `weight_max`.
     pub(super) fn new(weight_max: usize) -> Self {
         let shards = (0..SHARDS).map(|_| Mutex::new(Recent::new(weight_max / SHARDS))).collect();
-        Self { shards, hasher: RandomState::new(), weight_max }
-    }
-
-    pub(super) fn weight_max(&self) -> usize {
-        self.weight_max
+        Self { shards, hasher: RandomState::new() }
     }
 
     pub(super) fn get(&self, key: &K) -> Option<V> {

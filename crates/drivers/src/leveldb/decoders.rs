@@ -8,6 +8,7 @@ use super::manifest::Manifest;
 use super::memtable::MemTable;
 use super::table::{ReadAt, Table};
 use std::io;
+use std::sync::Arc;
 
 /// Bytes in memory in the place of a table's file.
 struct Bytes(Vec<u8>);
@@ -61,7 +62,7 @@ pub fn block(bytes: &[u8], seek: &[u8]) -> Option<usize> {
 #[must_use]
 pub fn table(bytes: &[u8]) -> Option<usize> {
     let size_bytes = bytes.len() as u64;
-    let table = Table::open("fuzz".into(), 1, Box::new(Bytes(bytes.to_vec())), size_bytes).ok()?;
+    let table = Table::open("fuzz", 1, Arc::new(Bytes(bytes.to_vec())), size_bytes).ok()?;
     let mut index = table.index_cursor().ok()?;
     let mut entries = 0;
     while index.advance(table.index()).ok()? {

@@ -1,9 +1,9 @@
 //! Merges runs and logs into one walk over what a reader sees: the newest change of each key,
 //! deleted keys hidden.
 //!
-//! Sources stand in a heap by their current keys. The second best is remembered, so that as long
-//! as one source stays ahead of it, an entry costs one comparison; a walk with one source left
-//! compares nothing.
+//! Sources stand in a heap by their current keys, and the second best, the *rival*, is
+//! remembered. As long as the best source stays ahead of it, an entry costs one comparison; in a
+//! block whose separator is ahead of the rival's key none at all, nor when one source is left.
 
 use super::fault::corrupt;
 use super::internal_key::{Tagged, has_value, order};
@@ -63,6 +63,25 @@ impl Source {
             Source::Logs { .. } => false,
         }
     }
+
+    /// A number that changes with the current block, and a key that isn't below any in it.
+    #[inline]
+    fn block(&self) -> Option<(u64, &[u8])> {
+        match self {
+            Source::Run(walk) => walk.current_block(),
+            Source::Logs { .. } => None,
+        }
+    }
+}
+
+/// What tells whether an entry is of the same key as the one before it.
+enum Before {
+    /// Another key for certain, or no entry.
+    Other,
+    /// It came from the same source, which knows.
+    SameSource,
+    /// It was kept.
+    LastKey,
 }
 
 /// The merged walk.
@@ -72,9 +91,13 @@ pub(super) struct MergeCursor {
     heap: Vec<usize>,
     /// Where in the heap the second best is, when it is known.
     rival: Option<usize>,
-    state: State,
+    /// The block of the best source up to whose end it stays ahead of all others for certain.
+    ahead_in: Option<u64>,
+    /// The block of the best source for which that was found out.
+    seen_block: Option<u64>,
+    before: Before,
     last_key: Vec<u8>,
-    has_last_key: bool,
+    state: State,
 }
 
 enum State {
@@ -108,9 +131,11 @@ impl MergeCursor {
             heap: Vec::with_capacity(sources.len()),
             sources,
             rival: None,
-            state: State::New,
+            ahead_in: None,
+            seen_block: None,
+            before: Before::Other,
             last_key: Vec::new(),
-            has_last_key: false,
+            state: State::New,
         }
     }
 
@@ -126,17 +151,17 @@ impl MergeCursor {
             let Some(&best) = self.heap.first() else { return Ok(false) };
             let source = &self.sources[best];
             let (key, tag) = source.tagged();
-            // An entry alone in its heap was preceded by one of its own source, which knows
-            // itself whether both are of the same key.
-            let hidden = if self.has_last_key { key == self.last_key } else { source.repeats() };
-            let is_alone = self.heap.len() == 1;
-            self.has_last_key = !is_alone;
+            let hidden = match self.before {
+                Before::Other => false,
+                Before::SameSource => source.repeats(),
+                Before::LastKey => key == self.last_key,
+            };
+            if self.heap.len() > 1 && self.ahead_in.is_none() {
+                self.last_key.clear();
+                self.last_key.extend_from_slice(key);
+            }
             if !hidden {
                 let Some(has_value) = has_value(tag) else { return Err(unknown_kind(source)) };
-                if !is_alone {
-                    self.last_key.clear();
-                    self.last_key.extend_from_slice(key);
-                }
                 if has_value {
                     return Ok(true);
                 }
@@ -155,6 +180,7 @@ impl MergeCursor {
         for at in (0..self.heap.len() / 2).rev() {
             self.sink(at);
         }
+        self.look_ahead();
         Ok(())
     }
 
@@ -162,23 +188,62 @@ impl MergeCursor {
     #[inline]
     fn advance_best(&mut self) -> Result<()> {
         let Some(&best) = self.heap.first() else { return Ok(()) };
-        if self.sources[best].advance()? {
-            if self.heap.len() > 1 {
-                let rival = match self.rival {
-                    Some(rival) => rival,
-                    None => self.find_rival(),
-                };
-                if self.is_less(rival, 0) {
-                    self.rival = None;
-                    self.sink(0);
-                }
-            }
-        } else {
-            self.rival = None;
+        if !self.sources[best].advance()? {
             self.heap.swap_remove(0);
-            self.sink(0);
+            self.replace_best();
+            return Ok(());
+        }
+        self.before = Before::SameSource;
+        if self.heap.len() == 1 {
+            return Ok(());
+        }
+        let block = self.sources[best].block().map(|(number, _)| number);
+        if self.ahead_in.is_some() && self.ahead_in == block {
+            return Ok(());
+        }
+        let rival = self.rival();
+        if self.is_less(rival, 0) {
+            self.replace_best();
+        } else if self.ahead_in.is_some() || self.seen_block != block {
+            self.look_ahead();
         }
         Ok(())
+    }
+
+    /// Another source comes to the top of the heap.
+    fn replace_best(&mut self) {
+        // A source that was ahead of all others up to its block's end has shown none of their
+        // keys.
+        self.before = if self.ahead_in.is_some() { Before::Other } else { Before::LastKey };
+        self.rival = None;
+        self.sink(0);
+        self.look_ahead();
+    }
+
+    /// Finds out whether the best source stays ahead of all others in its current block.
+    fn look_ahead(&mut self) {
+        self.ahead_in = None;
+        self.seen_block = None;
+        if self.heap.len() < 2 {
+            return;
+        }
+        let rival = self.rival();
+        if let Some((number, bound)) = self.sources[self.heap[0]].block() {
+            self.seen_block = Some(number);
+            let (rival_key, _) = self.sources[self.heap[rival]].tagged();
+            if bound < rival_key {
+                self.ahead_in = Some(number);
+            }
+        }
+    }
+
+    /// Where in the heap the second best is.
+    #[inline]
+    fn rival(&mut self) -> usize {
+        match self.rival {
+            Some(rival) => rival,
+            None => self.find_rival(),
+        }
     }
 
     fn find_rival(&mut self) -> usize {

@@ -13,6 +13,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::sync::Arc;
 use transload_store::{Error, Kind, Result, VALUE_BYTES_MAX};
 
 const FOOTER_BYTES: usize = 48;
@@ -61,27 +62,59 @@ pub(super) enum Decoded {
     Decompressed(usize),
 }
 
-/// An open table.
+/// An open table. Clones share file and index.
+#[derive(Clone)]
 pub(super) struct Table {
-    name: String,
+    name: Arc<str>,
     number: u64,
-    file: Box<dyn ReadAt>,
+    file: Arc<dyn ReadAt>,
     data_bytes: u64,
-    index: Vec<u8>,
+    index: Arc<[u8]>,
+}
+
+/// What was read of a table when it was opened first.
+#[derive(Clone, Debug)]
+pub(super) struct Opened {
+    name: Arc<str>,
+    data_bytes: u64,
+    index: Arc<[u8]>,
+}
+
+impl Opened {
+    /// Bytes of memory that this takes, about.
+    pub(super) fn weight_bytes(&self) -> usize {
+        self.index.len() + self.name.len() + size_of::<Self>()
+    }
 }
 
 impl Table {
+    /// A table that was opened before, with its file opened again.
+    pub(super) fn reopen(number: u64, file: Arc<dyn ReadAt>, opened: Opened) -> Self {
+        let Opened { name, data_bytes, index } = opened;
+        Self { name, number, file, data_bytes, index }
+    }
+
+    /// What need not be read when this table is opened again.
+    pub(super) fn opened(&self) -> Opened {
+        Opened {
+            name: Arc::clone(&self.name),
+            data_bytes: self.data_bytes,
+            index: Arc::clone(&self.index),
+        }
+    }
+
     /// Reads footer and index of a table of `size_bytes`.
     pub(super) fn open(
-        name: String,
+        name: &str,
         number: u64,
-        file: Box<dyn ReadAt>,
+        file: Arc<dyn ReadAt>,
         size_bytes: u64,
     ) -> Result<Self> {
         let Some(at) = size_bytes.checked_sub(FOOTER_BYTES as u64) else {
-            return Err(corrupt(&name, size_bytes, "a table is too short for its footer"));
+            return Err(corrupt(name, size_bytes, "a table is too short for its footer"));
         };
-        let mut table = Self { name, number, file, data_bytes: at, index: Vec::new() };
+        let mut table =
+            Self { name: name.into(), number, file, data_bytes: at, index: Arc::from([]) };
         let mut footer = [0; FOOTER_BYTES];
         table.read_at(&mut footer, at)?;
         match u64_at(&footer, FOOTER_BYTES - 8) {
@@ -94,7 +127,7 @@ impl Table {
         let mut handles = &footer[..FOOTER_BYTES - 8];
         let _metaindex = table.sound_footer(Handle::decode(&mut handles))?;
         let index = table.sound_footer(Handle::decode(&mut handles))?;
-        table.index = table.block(index)?;
+        table.index = table.block(index)?.into();
         Ok(table)
     }
 
@@ -172,7 +205,7 @@ impl Table {
             if error.kind() == io::ErrorKind::UnexpectedEof {
                 return corrupt(&self.name, offset, "a table ends before its blocks do");
             }
-            Error::io(READ, Path::new(&self.name), error).with("offset", offset.to_string())
+            Error::io(READ, Path::new(&*self.name), error).with("offset", offset.to_string())
         })
     }
 
@@ -226,7 +259,7 @@ impl Table {
 
     fn too_large(&self, handle: Handle) -> Error {
         Error::new(Kind::Limit, READ, "a block is too large")
-            .with("file", self.name.clone())
+            .with("file", &*self.name)
             .with("offset", handle.offset.to_string())
             .with("limit_bytes", BLOCK_BYTES_MAX.to_string())
     }

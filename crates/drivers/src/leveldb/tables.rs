@@ -7,15 +7,16 @@ use super::fault::{READ, corrupt};
 use super::files::table_names;
 use super::internal_key::{TAG_MAX, Tagged, user};
 use super::manifest::TableFile;
-use super::table::{Handle, Table};
+use super::table::{Handle, Opened, Table};
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transload_store::{Error, Result};
 
-/// Tables kept open at the same time; the usual limit of a process is 1,024 files.
-const OPEN_TABLES_MAX: usize = 256;
+/// Files kept open between reads, a database: the usual limit of a process is 1,024 files, and a
+/// home has half a dozen databases.
+const OPEN_FILES_MAX: usize = 96;
 
 /// Table number and offset of a block.
 type BlockId = (u64, u64);
@@ -23,7 +24,8 @@ type BlockId = (u64, u64);
 /// Opens tables and reads blocks.
 pub(super) struct Tables {
     dir: PathBuf,
-    open: Cache<u64, Arc<Table>>,
+    files: Cache<u64, Arc<File>>,
+    opened: Cache<u64, Opened>,
     blocks: Cache<BlockId, Arc<Vec<u8>>>,
 }
 
@@ -31,7 +33,12 @@ impl Tables {
     /// Tables of `dir`; indexes and blocks are cached up to `cache_bytes_max`.
     pub(super) fn new(dir: &Path, cache_bytes_max: u64) -> Self {
         let bytes = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX) / 2;
-        Self { dir: dir.to_owned(), open: Cache::new(bytes), blocks: Cache::new(bytes) }
+        Self {
+            dir: dir.to_owned(),
+            files: Cache::new(OPEN_FILES_MAX),
+            opened: Cache::new(bytes),
+            blocks: Cache::new(bytes),
+        }
     }
 
     /// Checks that every table is there and as long as the manifest says, before anything is
@@ -54,16 +61,26 @@ impl Tables {
     }
 
     /// The table `file`, opened.
-    pub(super) fn get(&self, file: &TableFile) -> Result<Arc<Table>> {
-        if let Some(table) = self.open.get(&file.number) {
-            return Ok(table);
+    pub(super) fn get(&self, file: &TableFile) -> Result<Table> {
+        let number = file.number;
+        let open = match self.files.get(&number) {
+            Some(open) => open,
+            None => {
+                let (path, _) = self.find(number)?;
+                let open = File::open(&path).map_err(|error| Error::io(READ, &path, error))?;
+                let open = Arc::new(open);
+                self.files.put(number, Arc::clone(&open), 1);
+                open
+            }
+        };
+        if let Some(opened) = self.opened.get(&number) {
+            return Ok(Table::reopen(number, open, opened));
         }
-        let (path, name) = self.find(file.number)?;
-        let opened = File::open(&path).map_err(|error| Error::io(READ, &path, error))?;
-        let table = Arc::new(Table::open(name, file.number, Box::new(opened), file.size_bytes)?);
-        // However small indexes are, no more than so many files stay open.
-        let weight = table.index().len().max(self.open.weight_max() / OPEN_TABLES_MAX);
-        self.open.put(file.number, Arc::clone(&table), weight);
+        let (_, name) = self.find(number)?;
+        let table = Table::open(&name, number, open, file.size_bytes)?;
+        let opened = table.opened();
+        let weight = opened.weight_bytes();
+        self.opened.put(number, opened, weight);
         Ok(table)
     }
 

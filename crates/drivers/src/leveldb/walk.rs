@@ -37,11 +37,13 @@ pub(super) struct RunWalk {
     last_key: Vec<u8>,
     /// Whether the current entry is of the same user key as the one before it.
     repeats: bool,
+    /// Counts the blocks that were loaded.
+    blocks: u64,
 }
 
 /// The table that a walk stands in.
 struct OpenTable {
-    table: Arc<Table>,
+    table: Table,
     index: BlockCursor,
     handle: Handle,
     /// The manifest's entry.
@@ -50,6 +52,13 @@ struct OpenTable {
     needed_bytes: u64,
     /// Whether the range may end in this table.
     may_end: bool,
+}
+
+impl OpenTable {
+    /// A key that isn't below any of the current block.
+    fn separator(&self) -> Tagged<'_> {
+        self.index.tagged().unwrap_or_default()
+    }
 }
 
 impl RunWalk {
@@ -66,6 +75,7 @@ impl RunWalk {
             block: BlockCursor::default(),
             last_key: Vec::new(),
             repeats: false,
+            blocks: 0,
         }
     }
 
@@ -102,6 +112,12 @@ impl RunWalk {
         self.repeats
     }
 
+    /// The number of the current block in this walk, and a key that isn't below any in it.
+    #[inline]
+    pub(super) fn current_block(&self) -> Option<(u64, &[u8])> {
+        self.table.as_ref().map(|open| (self.blocks, user(open.index.key())))
+    }
+
     /// The file that the current entry stands in, and its block's offset, for errors.
     pub(super) fn place(&self) -> (&str, u64) {
         self.table.as_ref().map_or(("", 0), |open| (open.table.name(), open.handle.offset))
@@ -116,6 +132,7 @@ impl RunWalk {
         self.last_key.clear();
         self.last_key.extend_from_slice(self.block.key());
         loop {
+            self.blocks += 1;
             let Some(open) = &mut self.table else {
                 if !self.next_table()? {
                     return Ok(false);
@@ -125,6 +142,11 @@ impl RunWalk {
                 }
                 continue;
             };
+            // The merge relies on separators; blocks of which nothing was walked don't count.
+            if !self.block.key().is_empty() && !is_at_most(self.block.key(), open.separator()) {
+                let what = "a block's keys go beyond what the table's index says";
+                return Err(corrupt(open.table.name(), open.handle.offset, what));
+            }
             let more = open.index.advance(open.table.index());
             if !more.map_err(|bad| open.table.bad_index(bad))? {
                 self.leave_table()?;
