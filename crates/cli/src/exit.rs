@@ -40,7 +40,9 @@ impl Exit {
         match kind {
             transload_engine::Kind::Usage => Exit::Usage,
             transload_engine::Kind::Refused => Exit::Refused,
-            transload_engine::Kind::Difference => Exit::Difference,
+            transload_engine::Kind::Difference | transload_engine::Kind::InvariantViolated => {
+                Exit::Difference
+            }
             transload_engine::Kind::Stopped => Exit::Stopped,
             transload_engine::Kind::OutcomeUnknown => Exit::OutcomeUnknown,
         }

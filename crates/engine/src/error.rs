@@ -12,6 +12,8 @@ pub enum Kind {
     Refused,
     /// A difference or an invalid certificate was found (exit 4).
     Difference,
+    /// An invariant that the plan declares doesn't hold (exit 4).
+    InvariantViolated,
     /// Stopped midway; `resume` goes on (exit 5).
     Stopped,
     /// The outcome is unknown: a person must look (exit 6).
@@ -89,6 +91,28 @@ impl Error {
     #[must_use]
     pub fn caused_by(mut self, source: impl std::error::Error + Send + Sync + 'static) -> Self {
         self.inner.source = Some(Box::new(source));
+        self
+    }
+
+    /// A copy without its source.
+    #[must_use]
+    pub fn repeat(&self) -> Self {
+        let inner = Inner {
+            kind: self.inner.kind,
+            effect: self.inner.effect,
+            operation: self.inner.operation,
+            message: self.inner.message.clone(),
+            context: self.inner.context.clone(),
+            next: self.inner.next.clone(),
+            source: None,
+        };
+        Self { inner: Box::new(inner) }
+    }
+
+    /// The same error seen as one of another kind.
+    #[must_use]
+    pub(crate) fn into_kind(mut self, kind: Kind) -> Self {
+        self.inner.kind = kind;
         self
     }
 

@@ -279,7 +279,11 @@ fn open_store(
         .map_err(|error| Error::store(Kind::Refused, "recognise the engine", error))?;
     let refused = |error| Error::store(Kind::Refused, "open the database", error);
     let driver = engines.driver(recognised.engine).map_err(refused)?;
-    let holder = engines.holder(&database.path).map_err(refused)?;
+    // Locks that this process holds itself keep writers out, so the database isn't live.
+    let holder = engines
+        .holder(&database.path)
+        .map_err(refused)?
+        .filter(|holder| holder.pid != std::process::id());
     let scratch_dir = options.scratch_dir.join(database.name.replace('/', "_"));
     std::fs::create_dir_all(&scratch_dir).map_err(|error| {
         Error::new(Kind::Refused, "make a scratch folder", error.to_string())

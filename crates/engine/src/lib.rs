@@ -5,6 +5,7 @@
 
 mod chunks;
 mod compare;
+mod control;
 mod convert;
 mod copy;
 mod error;
@@ -17,10 +18,15 @@ mod invariant;
 mod journal;
 mod limits;
 mod moves;
+mod owner;
 pub mod phase;
 mod plan;
 mod planning;
+mod preflight;
 mod prove;
+mod report;
+mod runner;
+mod status;
 mod swap;
 mod tally;
 mod verify;
@@ -28,6 +34,7 @@ mod watch;
 
 pub use chunks::{ChunkLog, CopiedChunk, MemoryLog, VerifiedChunk};
 pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_keys};
+pub use control::{Answer, ControlServer, Request, ask};
 pub use convert::{Conversion, ConvertRequest, convert};
 pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
@@ -51,7 +58,15 @@ pub use plan::{
     PlannedTable, PlannedVerify,
 };
 pub use planning::{PlanRequest, make_plan, state_dir_of};
+pub use preflight::{CheckResult, Ground, Outcome, Preflight, Scope, check_names, preflight};
 pub use prove::prove;
+pub use report::{
+    PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable, RunReport, memory, reach,
+};
+pub use runner::{Migration, SoakCheck, World};
+pub use status::{
+    STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusProgress, read_status, status_path,
+};
 pub use swap::FileSwap;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};

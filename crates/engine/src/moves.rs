@@ -1,6 +1,8 @@
 //! What the swap is told: which verified target takes whose place, and which keys change.
 
+use crate::chunks::ChunkLog as _;
 use crate::error::{Error, Kind, Result};
+use crate::journal::Journal;
 use crate::verify::VerifiedDatabase;
 use crate::watch::StepLog;
 use serde::{Deserialize, Serialize};
@@ -43,12 +45,25 @@ pub enum SwapMethod {
     Rename,
 }
 
+/// What was verified of one database.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifiedTarget {
+    /// The database's name.
+    pub database: String,
+    /// Entries compared, bookkeeping included.
+    pub entries: u64,
+    /// Chunks compared.
+    pub chunks: u64,
+}
+
 /// Targets that were closed, reopened, read back and found equal to their sources, with the
-/// chain's checks passed on them. Only verification makes one, and only it is swapped in.
+/// chain's checks passed on them. Only verification makes one, or the journal of one, and only
+/// it is swapped in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[must_use = "only what is verified may be swapped in"]
 pub struct Verified {
-    databases: Vec<VerifiedDatabase>,
+    attempt: u64,
+    databases: Vec<VerifiedTarget>,
 }
 
 impl Verified {
@@ -57,7 +72,54 @@ impl Verified {
     ///
     /// # Errors
     /// [`Kind::Difference`] when a check failed; [`Kind::Stopped`] when there is no database.
-    pub fn new(databases: Vec<VerifiedDatabase>, on_target: &Verdict) -> Result<Self> {
+    pub fn new(attempt: u64, databases: &[VerifiedDatabase], on_target: &Verdict) -> Result<Self> {
+        let summary = |one: &VerifiedDatabase| VerifiedTarget {
+            database: one.name().to_owned(),
+            entries: one.entries(),
+            chunks: one.chunks(),
+        };
+        Self::checked(attempt, databases.iter().map(summary).collect(), on_target)
+    }
+
+    /// Remembers, from the journal alone, what another process verified in this attempt: every
+    /// chunk of every database, with both sides' receipts equal.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when a chunk lacks its verification; as [`Verified::new`].
+    pub fn recall(
+        journal: &Journal,
+        attempt: u64,
+        databases: &[String],
+        on_target: &Verdict,
+    ) -> Result<Self> {
+        let log = journal.chunks_of(attempt);
+        let mut targets = Vec::new();
+        for database in databases {
+            let incomplete = |chunk: u64| {
+                Error::new(Kind::Stopped, "recall the verification", "it is not complete")
+                    .with("database", database.clone())
+                    .with("chunk", chunk.to_string())
+            };
+            let ranges = journal.ranges(attempt, database)?.unwrap_or_default();
+            let chunks = ranges.len() as u64;
+            if chunks == 0 {
+                return Err(incomplete(0));
+            }
+            let mut entries = 0;
+            for chunk in 0..chunks {
+                let copied = log.copied(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
+                let verified = log.verified(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
+                if copied.receipt != verified.receipt || copied.tally != verified.tally {
+                    return Err(incomplete(chunk));
+                }
+                entries += verified.receipt.entries;
+            }
+            targets.push(VerifiedTarget { database: database.clone(), entries, chunks });
+        }
+        Self::checked(attempt, targets, on_target)
+    }
+
+    fn checked(attempt: u64, databases: Vec<VerifiedTarget>, on_target: &Verdict) -> Result<Self> {
         if databases.is_empty() {
             return Err(Error::new(Kind::Stopped, "verify", "nothing was verified"));
         }
@@ -69,18 +131,25 @@ impl Verified {
             }
             return Err(error);
         }
-        Ok(Self { databases })
+        Ok(Self { attempt, databases })
+    }
+
+    /// The attempt that was verified.
+    #[must_use]
+    pub fn attempt(&self) -> u64 {
+        self.attempt
     }
 
     /// The databases.
-    pub fn databases(&self) -> &[VerifiedDatabase] {
+    #[must_use]
+    pub fn databases(&self) -> &[VerifiedTarget] {
         &self.databases
     }
 
     /// Whether this database is among them.
     #[must_use]
     pub fn covers(&self, database: &str) -> bool {
-        self.databases.iter().any(|verified| verified.name() == database)
+        self.databases.iter().any(|verified| verified.database == database)
     }
 }
 
@@ -137,16 +206,17 @@ pub enum Standing {
 }
 
 /// Locks that are held until this is dropped.
-pub trait Held: Send {}
+pub trait Held: Send + Sync {}
 
 /// Swaps, and everything about it that touches live paths. `crate::swap` has the real one; the
 /// runner's tests have a plain one.
 pub trait Swapper: Send + Sync {
-    /// Whether paths in `folder` can be exchanged: tried out on two scratch files in it.
+    /// Whether a path in `folder` can be exchanged with one in `staging_dir`: tried out on a
+    /// scratch file in each. Names and modification times are as before when it returns.
     ///
     /// # Errors
     /// [`crate::Kind::Refused`] when they can't.
-    fn probe_exchange(&self, folder: &Path) -> Result<()>;
+    fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()>;
 
     /// Takes both kinds of lock that engines know on every one of these databases.
     ///
@@ -197,10 +267,11 @@ pub trait Swapper: Send + Sync {
 
 #[cfg(test)]
 impl Verified {
-    /// A verified database for tests of the swap, which looks at names only.
+    /// Verified databases for tests of the swap, which looks at names only.
     pub(crate) fn for_test(databases: &[&str]) -> Self {
-        let databases = databases.iter().map(|name| VerifiedDatabase::for_test(name)).collect();
-        Self { databases }
+        let target =
+            |name: &&str| VerifiedTarget { database: (*name).to_owned(), entries: 1, chunks: 1 };
+        Self { attempt: 1, databases: databases.iter().map(target).collect() }
     }
 }
 
@@ -214,7 +285,7 @@ mod tests {
         let databases = Verified::for_test(&["a.db"]);
         assert!(databases.covers("a.db") && !databases.covers("b.db"));
         let mut verdict = Verdict::nothing();
-        assert!(Verified::new(databases.databases.clone(), &verdict).is_ok());
+        assert!(Verified::checked(1, databases.databases.clone(), &verdict).is_ok());
         verdict.find(Finding {
             check: "commit_signatures".into(),
             database: "a.db".into(),
@@ -223,9 +294,9 @@ mod tests {
             height: Some(7),
             what: "a signature is invalid".into(),
         });
-        let error = Verified::new(databases.databases, &verdict).unwrap_err();
+        let error = Verified::checked(1, databases.databases, &verdict).unwrap_err();
         assert_eq!(error.kind(), Kind::Difference);
         assert!(error.to_string().contains("height 7"), "{error}");
-        assert!(Verified::new(Vec::new(), &Verdict::nothing()).is_err());
+        assert!(Verified::new(1, &[], &Verdict::nothing()).is_err());
     }
 }

@@ -82,11 +82,6 @@ impl VerifiedDatabase {
     pub fn chunks(&self) -> u64 {
         self.chunks
     }
-
-    #[cfg(test)]
-    pub(crate) fn for_test(name: &str) -> Self {
-        Self { name: name.to_owned(), tables: Vec::new(), entries: 0, bytes: 0, chunks: 1 }
-    }
 }
 
 /// Reads both sides and compares them, except chunks that the log knows as verified.

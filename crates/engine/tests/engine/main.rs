@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose world can't be built must fail")]
 
+mod chain;
 mod convert;
 mod files;
+mod plain_swap;
+mod run;
 mod verify;

@@ -1,0 +1,215 @@
+//! The control socket of a running migration: `.transload/control.sock`, mode 0600, JSON lines.
+//!
+//! A request is one line, `{"command":"halt"}` or `{"command":"status"}`; the answer is one
+//! line. The socket is reached through its folder's descriptor, so that a home with a long path
+//! doesn't exceed the 108 bytes of a socket address.
+
+use crate::error::{Error, Kind, Result};
+use crate::status::{Status, StatusFile};
+use crate::watch::Cancel;
+use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A request may not be longer.
+const REQUEST_BYTES_MAX: u64 = 4 << 10;
+
+/// An answer may not be longer: the status with its chunk maps.
+const ANSWER_BYTES_MAX: u64 = 64 << 20;
+
+/// Who doesn't speak for this long is hung up on.
+const SILENCE_MAX: Duration = Duration::from_secs(5);
+
+/// How often the server looks whether it shall end.
+const POLL: Duration = Duration::from_millis(50);
+
+/// What can be asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "command", deny_unknown_fields)]
+pub enum Request {
+    /// Stop at the next good place.
+    Halt,
+    /// Tell the status.
+    Status,
+}
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "answer")]
+pub enum Answer {
+    /// The migration will stop; a swap that is going on is ended first.
+    Halting,
+    /// The status.
+    Status {
+        /// It.
+        status: Box<Status>,
+    },
+    /// The request was not understood.
+    NotUnderstood {
+        /// Why.
+        why: String,
+    },
+}
+
+/// The socket's name in the state folder.
+const SOCKET: &str = "control.sock";
+
+/// A path to the socket that is short whatever the folder's is, valid while the file is open.
+fn short_path(folder: &File) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}/{SOCKET}", folder.as_raw_fd()))
+}
+
+/// Serves the control socket until it is dropped.
+pub struct ControlServer {
+    path: PathBuf,
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl ControlServer {
+    /// Starts serving. The caller owns the journal, so a socket that is there already is a dead
+    /// process's and is replaced.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when the socket can't be made.
+    pub fn start(state_dir: &Path, cancel: Cancel, status: Arc<StatusFile>) -> Result<Self> {
+        let path = state_dir.join(SOCKET);
+        let refused = |error: std::io::Error| {
+            Error::new(Kind::Refused, "open the control socket", error.to_string())
+                .with("path", path.display().to_string())
+        };
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(refused(error));
+            }
+            _ => {}
+        }
+        let folder = File::open(state_dir).map_err(refused)?;
+        let listener = UnixListener::bind(short_path(&folder)).map_err(refused)?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
+        listener.set_nonblocking(true).map_err(refused)?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let ear = Arc::clone(&stop);
+        let thread = std::thread::spawn(move || {
+            while !ear.load(Ordering::SeqCst) {
+                match listener.accept() {
+                    // One request after another: they are few and small.
+                    Ok((stream, _)) => {
+                        let _ = answer(&stream, &cancel, &status);
+                    }
+                    Err(_) => std::thread::sleep(POLL),
+                }
+            }
+        });
+        Ok(Self { path, stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for ControlServer {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn answer(stream: &UnixStream, cancel: &Cancel, status: &StatusFile) -> std::io::Result<()> {
+    stream.set_nonblocking(false)?;
+    stream.set_read_timeout(Some(SILENCE_MAX))?;
+    stream.set_write_timeout(Some(SILENCE_MAX))?;
+    let mut line = String::new();
+    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+    let answer = match serde_json::from_str(&line) {
+        Ok(Request::Halt) => {
+            cancel.ask();
+            Answer::Halting
+        }
+        Ok(Request::Status) => Answer::Status { status: Box::new(status.status()) },
+        Err(error) => Answer::NotUnderstood { why: error.to_string() },
+    };
+    let mut bytes = serde_json::to_vec(&answer)?;
+    bytes.push(b'\n');
+    let mut stream = stream;
+    stream.write_all(&bytes)
+}
+
+/// Asks the process that runs the migration of a home.
+///
+/// # Errors
+/// [`Kind::Refused`] when no process runs it, or it gives no answer.
+pub fn ask(state_dir: &Path, request: Request) -> Result<Answer> {
+    let refused = |message: String| {
+        Error::new(Kind::Refused, "ask the running transload", message)
+            .with("path", state_dir.display().to_string())
+            .next("no transload runs on this home; `transload status` shows where it stands")
+    };
+    let folder = File::open(state_dir).map_err(|error| refused(error.to_string()))?;
+    let mut stream =
+        UnixStream::connect(short_path(&folder)).map_err(|error| refused(error.to_string()))?;
+    let io = |error: std::io::Error| refused(error.to_string());
+    stream.set_read_timeout(Some(SILENCE_MAX)).map_err(io)?;
+    stream.set_write_timeout(Some(SILENCE_MAX)).map_err(io)?;
+    let mut line = serde_json::to_vec(&request).map_err(|error| refused(error.to_string()))?;
+    line.push(b'\n');
+    stream.write_all(&line).map_err(io)?;
+    let mut text = String::new();
+    BufReader::new(stream.take(ANSWER_BYTES_MAX)).read_line(&mut text).map_err(io)?;
+    serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::phase::{Phase, State};
+
+    fn status(folder: &Path) -> Arc<StatusFile> {
+        Arc::new(StatusFile::new(folder, State::In(Phase::Copying), 1, "digest"))
+    }
+
+    #[test]
+    fn a_halt_reaches_the_running_process_also_below_a_long_path() {
+        let folder = tempfile::tempdir().unwrap();
+        let long = folder.path().join("x".repeat(120));
+        fs::create_dir(&long).unwrap();
+        let cancel = Cancel::new();
+        let server = ControlServer::start(&long, cancel.clone(), status(&long)).unwrap();
+        let mode = fs::metadata(long.join(SOCKET)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        match ask(&long, Request::Status).unwrap() {
+            Answer::Status { status } => assert_eq!(status.phase, "copying"),
+            other => panic!("{other:?}"),
+        }
+        assert!(!cancel.is_asked());
+        assert_eq!(ask(&long, Request::Halt).unwrap(), Answer::Halting);
+        assert!(cancel.is_asked());
+        drop(server);
+        assert_eq!(ask(&long, Request::Halt).unwrap_err().kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn garbage_is_answered_and_changes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let cancel = Cancel::new();
+        let _server =
+            ControlServer::start(folder.path(), cancel.clone(), status(folder.path())).unwrap();
+        for garbage in ["\n", "{\"command\":\"explode\"}\n", &format!("{}\n", "x".repeat(9_000))] {
+            let mut stream = UnixStream::connect(folder.path().join(SOCKET)).unwrap();
+            let _ = stream.write_all(garbage.as_bytes());
+            let mut text = String::new();
+            let _ = BufReader::new(&stream).read_line(&mut text);
+            assert!(text.is_empty() || text.contains("not_understood"), "{text}");
+        }
+        assert!(!cancel.is_asked());
+        assert!(matches!(ask(folder.path(), Request::Status), Ok(Answer::Status { .. })));
+    }
+}

@@ -1,0 +1,415 @@
+//! From the verified target to the end: swap, soak, roll back, finalize.
+
+use super::prove_equal::target_prints_note;
+use super::{Migration, notes, refusal};
+use crate::error::{Error, Kind, Result};
+use crate::invariant::Observed;
+use crate::moves::{Fingerprint, Standing, Verified};
+use crate::phase::{Event, Phase, State, next};
+use crate::planning::{Scratch, discover};
+use std::collections::BTreeMap;
+use std::fs;
+use transload_model::report::Verdict;
+use transload_observe::Stage;
+use transload_store::{ChainFacts, VerifyOptions, VersionChoice};
+
+/// Findings that an error names; the verdict has more.
+const FINDINGS_NAMED_MAX: usize = 10;
+
+/// What a look at the soaking home showed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SoakCheck {
+    /// The last height when the home was swapped.
+    pub height_at_swap: Option<u64>,
+    /// The last height now.
+    pub height_now: Option<u64>,
+    /// What the chain's checks say; `None` while the node has made no new header.
+    pub verdict: Option<Verdict>,
+}
+
+impl SoakCheck {
+    /// Whether the node has made a header on the target, and it is in order.
+    #[must_use]
+    pub fn has_proven_itself(&self) -> bool {
+        self.verdict.as_ref().is_some_and(|verdict| verdict.failed() == 0)
+    }
+}
+
+impl Migration<'_> {
+    /// Swaps. The caller has asked whoever must say go.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when nothing is ready; [`Kind::Stopped`] when the source has changed
+    /// (run again to copy again) or the swap can be resumed; [`Kind::OutcomeUnknown`] when a
+    /// person must look.
+    pub fn cut_over(&mut self, approved_by: &str) -> Result<()> {
+        if self.state()? == State::Halted(Phase::ReadyToCutOver) {
+            self.apply(Event::ResumeAsked, "asked to go on")?;
+        }
+        next(self.state()?, Event::Approved).map_err(refusal)?;
+        let ready = self.make_ready();
+        let verified = match ready {
+            Ok(verified) => verified,
+            Err(error) => return self.settle(Err(error)),
+        };
+        let attempt = self.journal.attempt()?;
+        self.journal.set_note(notes::SWAPPED_ATTEMPT, &attempt)?;
+        self.apply(Event::Approved, &format!("approved by {approved_by}"))?;
+        self.swap(&verified)
+    }
+
+    /// Looks once more at everything that the swap relies on.
+    fn make_ready(&mut self) -> Result<Verified> {
+        self.hold_sources()?;
+        let attempt = self.journal.attempt()?;
+        if self.copy_again_if_changed()? {
+            return Err(Error::new(
+                Kind::Stopped,
+                "cut over",
+                "the source changed since it was copied: it must be copied again",
+            )
+            .next("`transload resume HOME` copies again; keep the node stopped"));
+        }
+        let before: Option<BTreeMap<String, Fingerprint>> =
+            self.journal.note(&target_prints_note(attempt))?;
+        if before != Some(self.target_prints(attempt)?) {
+            return Err(Error::new(
+                Kind::Stopped,
+                "cut over",
+                "the verified target is not what it was: somebody has touched it",
+            )
+            .next("`transload rollback HOME`, then plan and migrate again"));
+        }
+        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        let facts = self.open_home(&scratch)?.facts().clone();
+        self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
+        self.journal.set_note(notes::HOME_AT_SWAP, &self.home)?;
+        self.recall_verified(attempt)
+    }
+
+    /// Swaps from wherever the disk says that things stand, and reads the outcome back.
+    fn swap(&mut self, verified: &Verified) -> Result<()> {
+        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::CuttingOver });
+        let attempt = self.swapped_attempt()?;
+        let swap = self.swap_plan(attempt)?;
+        let steps = self.journal.steps_of(attempt);
+        let result = self.world.swapper.cut_over(&swap, verified, &steps);
+        let standing = self.world.swapper.standing(&swap)?;
+        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::CuttingOver });
+        self.held = None;
+        match (standing, result) {
+            (Standing::New, _) => {
+                self.look_again()?;
+                self.apply(Event::FoundNew, "read back: the home stands on the target")
+            }
+            (Standing::Old, result) => {
+                let why =
+                    result.err().map_or_else(|| "for no stated reason".into(), |e| e.to_string());
+                self.apply(Event::FoundOld, &format!("the swap did not happen: {why}"))?;
+                Err(Error::new(Kind::Stopped, "cut over", format!("nothing was swapped: {why}"))
+                    .next("`transload resume HOME` tries again"))
+            }
+            (Standing::Between, result) => {
+                let why =
+                    result.err().map_or_else(|| "it is not finished".into(), |e| e.to_string());
+                let error = Error::new(Kind::Stopped, "cut over", why).next(
+                    "don't start the node; `transload resume HOME` ends the swap, `transload \
+                     rollback HOME` undoes it",
+                );
+                self.settle(Err(error))
+            }
+            (Standing::Unknown(what), _) => {
+                self.apply(Event::FoundUnknown, &what)?;
+                Err(Error::new(Kind::OutcomeUnknown, "cut over", what)
+                    .next("don't start the node; a person must look at the paths named"))
+            }
+        }
+    }
+
+    /// Goes on with whatever was begun: copies and verifies up to the approval, or ends a swap,
+    /// a rollback or a clean-up that was cut off.
+    ///
+    /// # Errors
+    /// As the method of the phase concerned.
+    pub fn resume(&mut self) -> Result<()> {
+        let state = self.state()?;
+        match state.phase() {
+            Phase::Planned | Phase::Copying | Phase::Verifying | Phase::ReadyToCutOver => {
+                self.run_to_ready()
+            }
+            Phase::CuttingOver => {
+                self.unhalt()?;
+                self.resume_swap()
+            }
+            Phase::RollingBack => {
+                self.unhalt()?;
+                self.put_back()
+            }
+            Phase::Finalizing => {
+                self.unhalt()?;
+                self.free()
+            }
+            Phase::Soaking => self.unhalt(),
+            Phase::Finalized | Phase::RolledBack => {
+                Err(Error::new(Kind::Refused, "resume", format!("the migration is {state}"))
+                    .next("there is nothing to resume"))
+            }
+        }
+    }
+
+    fn unhalt(&mut self) -> Result<()> {
+        match self.state()? {
+            State::Halted(_) => self.apply(Event::ResumeAsked, "asked to go on"),
+            State::In(_) => Ok(()),
+        }
+    }
+
+    fn resume_swap(&mut self) -> Result<()> {
+        let attempt = self.swapped_attempt()?;
+        let swap = self.swap_plan(attempt)?;
+        match self.world.swapper.standing(&swap)? {
+            Standing::Old => {
+                // Whoever started the node in between is noticed by the preparation.
+                self.apply(Event::FoundOld, "read back: the swap had not begun")?;
+                Ok(())
+            }
+            Standing::New => {
+                self.look_again()?;
+                self.apply(Event::FoundNew, "read back: the swap was complete")
+            }
+            Standing::Between => {
+                let verified = self.recall_verified(attempt)?;
+                self.swap(&verified)
+            }
+            Standing::Unknown(what) => {
+                self.apply(Event::FoundUnknown, &what)?;
+                Err(Error::new(Kind::OutcomeUnknown, "resume the swap", what)
+                    .next("don't start the node; a person must look at the paths named"))
+            }
+        }
+    }
+
+    /// Checks the first header that the node makes on the target, with the node running or not.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when the home doesn't soak; [`Kind::Difference`] when a check fails:
+    /// the migration halts.
+    pub fn check_soak(&mut self) -> Result<SoakCheck> {
+        if self.state()?.phase() != Phase::Soaking {
+            return Err(Error::new(Kind::Refused, "look at the soak", "the home doesn't soak")
+                .next(super::next_step(self.state()?)));
+        }
+        self.look_again()?;
+        let at_swap = self.facts_at_swap()?.unwrap_or_default();
+        let result = self.soak_now(&at_swap);
+        let failed = match result {
+            Ok(check) => match check.verdict.as_ref().filter(|verdict| verdict.failed() > 0) {
+                None => return Ok(check),
+                Some(verdict) => {
+                    let error = Error::new(
+                        Kind::Difference,
+                        "look at the soak",
+                        "the chain's checks failed on what the node made",
+                    );
+                    verdict
+                        .findings
+                        .iter()
+                        .take(FINDINGS_NAMED_MAX)
+                        .fold(error, |error, finding| error.with("finding", finding.to_string()))
+                }
+            },
+            Err(error) => error,
+        };
+        let halts = matches!(failed.kind(), Kind::Difference | Kind::InvariantViolated);
+        if halts && self.state()? == State::In(Phase::Soaking) {
+            self.settle(Err(failed.repeat()))?;
+        }
+        Err(failed)
+    }
+
+    fn soak_now(&self, at_swap: &ChainFacts) -> Result<SoakCheck> {
+        let scratch = Scratch::make(&self.state_dir, "soak")?;
+        let open = self.open_home(&scratch)?;
+        let facts = open.facts().clone();
+        let mut check = SoakCheck {
+            height_at_swap: at_swap.height_last,
+            height_now: facts.height_last,
+            verdict: None,
+        };
+        if facts.height_last < at_swap.height_last {
+            return Err(Error::new(
+                Kind::Difference,
+                "look at the soak",
+                "the home has fewer blocks than when it was swapped",
+            ));
+        }
+        if facts.height_last == at_swap.height_last {
+            return Ok(check);
+        }
+        let limits = self.planned()?.limits;
+        let options = VerifyOptions {
+            trust: self.planned()?.verify.trust()?,
+            versions: VersionChoice::Latest,
+            memory_bytes_max: limits.driver_bytes(),
+            workers: limits.workers_that_fit(),
+            scratch_dir: scratch.path.clone(),
+        };
+        let go_on = |_, _| !self.watch.cancel.is_asked();
+        check.verdict = Some(open.verify(&options, &go_on)?);
+        // The chain has grown, so invariants on exact heights and counts ended with the swap.
+        self.check_growth_invariants(facts)?;
+        Ok(check)
+    }
+
+    fn check_growth_invariants(&self, facts: ChainFacts) -> Result<()> {
+        use crate::invariant::{Invariant, violations};
+        let lasting: Vec<Invariant> = self
+            .planned()?
+            .invariants
+            .iter()
+            .filter(|one| {
+                matches!(one, Invariant::HeightAtLeast { .. } | Invariant::FirstHeightAtMost { .. })
+            })
+            .cloned()
+            .collect();
+        match violations(&lasting, &Observed::facts_only(facts)).first() {
+            None => Ok(()),
+            Some(first) => {
+                Err(Error::new(Kind::InvariantViolated, "look at the soak", first.clone()))
+            }
+        }
+    }
+
+    /// Goes back to the source.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when the phase or the fence forbids it; then as [`Migration::cut_over`].
+    pub fn roll_back(&mut self, asked_by: &str) -> Result<()> {
+        if self.state()?.phase() == Phase::RollingBack {
+            return self.resume();
+        }
+        next(self.state()?, Event::RollBackAsked).map_err(refusal)?;
+        if self.was_swapped()? {
+            self.look_again()?;
+            let swap = self.swap_plan(self.swapped_attempt()?)?;
+            self.world.swapper.may_roll_back(&swap, &self.home)?;
+        }
+        self.apply(Event::RollBackAsked, &format!("asked by {asked_by}"))?;
+        self.put_back()
+    }
+
+    /// Whether the swap was ever begun for the attempt at hand.
+    fn was_swapped(&self) -> Result<bool> {
+        let swapped: Option<u64> = self.journal.note(notes::SWAPPED_ATTEMPT)?;
+        Ok(swapped == Some(self.journal.attempt()?))
+    }
+
+    fn put_back(&mut self) -> Result<()> {
+        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::RollingBack });
+        self.held = None;
+        if !self.was_swapped()? {
+            return self.apply(Event::FoundOld, "nothing had been swapped");
+        }
+        let attempt = self.swapped_attempt()?;
+        let swap = self.swap_plan(attempt)?;
+        let steps = self.journal.steps_of(attempt);
+        let result = match self.world.swapper.standing(&swap)? {
+            Standing::Old => Ok(()),
+            _ => self.world.swapper.roll_back(&swap, &steps),
+        };
+        let standing = self.world.swapper.standing(&swap)?;
+        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::RollingBack });
+        match (standing, result) {
+            (Standing::Old, _) => {
+                self.look_again()?;
+                self.apply(Event::FoundOld, "read back: the home stands on the source")
+            }
+            (Standing::Unknown(what), _) => {
+                self.apply(Event::FoundUnknown, &what)?;
+                Err(Error::new(Kind::OutcomeUnknown, "roll back", what)
+                    .next("don't start the node; a person must look at the paths named"))
+            }
+            (_, result) => {
+                let why =
+                    result.err().map_or_else(|| "it is not finished".into(), |e| e.to_string());
+                let error = Error::new(Kind::Stopped, "roll back", why)
+                    .next("don't start the node; `transload resume HOME` goes on");
+                self.settle(Err(error))
+            }
+        }
+    }
+
+    /// Frees the copies that the home doesn't stand on: the old databases after a swap, the
+    /// targets after a rollback.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] in any other phase; [`Kind::Stopped`] when something can't be removed.
+    pub fn finalize(&mut self, asked_by: &str) -> Result<()> {
+        if self.state()?.phase() == Phase::Finalizing {
+            return self.resume();
+        }
+        self.apply(Event::FinalizeAsked, &format!("asked by {asked_by}"))?;
+        self.free()
+    }
+
+    fn free(&mut self) -> Result<()> {
+        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Finalizing });
+        let result = self.free_all();
+        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Finalizing });
+        match result {
+            Ok(()) => self.apply(Event::Freed, "the copies that nobody runs on are gone"),
+            Err(error) => self.settle(Err(error)),
+        }
+    }
+
+    fn free_all(&self) -> Result<()> {
+        let swapped: Option<u64> = self.journal.note(notes::SWAPPED_ATTEMPT)?;
+        if let Some(attempt) = swapped {
+            let swap = self.swap_plan(attempt)?;
+            self.world.swapper.free(&swap, &self.journal.steps_of(attempt))?;
+        }
+        // Attempts that were never swapped in hold nothing but targets.
+        let attempts = self.planned()?.places.staging_dir.join("attempts");
+        let failed = |path: &std::path::Path, error: std::io::Error| {
+            Error::new(Kind::Stopped, "free the attempts", error.to_string())
+                .with("path", path.display().to_string())
+        };
+        let folder = match fs::read_dir(&attempts) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(|error| failed(&attempts, error))?,
+        };
+        for entry in folder {
+            let path = entry.map_err(|error| failed(&attempts, error))?.path();
+            let kept = path.join("kept");
+            if holds_something(&kept) {
+                let error = Error::new(
+                    Kind::Stopped,
+                    "free the attempts",
+                    "an old copy that no swap accounts for is left alone",
+                );
+                return Err(error.with("path", kept.display().to_string()));
+            }
+            fs::remove_dir_all(&path).map_err(|error| failed(&path, error))?;
+            self.watch.step("finalize: attempt freed");
+        }
+        Ok(())
+    }
+
+    fn swapped_attempt(&self) -> Result<u64> {
+        let swapped: Option<u64> = self.journal.note(notes::SWAPPED_ATTEMPT)?;
+        swapped
+            .ok_or_else(|| Error::new(Kind::OutcomeUnknown, "read the journal", "no swap is noted"))
+    }
+
+    /// The home's files are others after a swap.
+    fn look_again(&mut self) -> Result<()> {
+        let (profile, home) = discover(&self.home.root, self.world.profiles)?;
+        self.profile = profile;
+        self.home = home;
+        Ok(())
+    }
+}
+
+fn holds_something(folder: &std::path::Path) -> bool {
+    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+}

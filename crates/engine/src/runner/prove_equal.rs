@@ -1,0 +1,294 @@
+//! The phase Verifying: reads both sides back, then runs the chain's checks on the target.
+
+use super::{Migration, notes};
+use crate::copy::target_fault;
+use crate::error::{Error, Kind, Result};
+use crate::home::OpenHome;
+use crate::invariant::Observed;
+use crate::moves::{Fingerprint, Verified};
+use crate::phase::{Event, Phase};
+use crate::plan::Fate;
+use crate::planning::Scratch;
+use crate::report::{RUN_SCHEMA, ReportDatabase, RunReport, memory, reach, report_table};
+use crate::tally::TallyOptions;
+use crate::verify::{VerifiedDatabase, VerifyJob, verify_database};
+use std::collections::BTreeMap;
+use std::fs;
+use std::sync::Arc;
+use transload_model::commitment::{Dataset, TableCommitment};
+use transload_model::report::Verdict;
+use transload_observe::Stage;
+use transload_store::{
+    ChainFacts, HomeView, Opener, Snapshot, Store, TargetOptions, VerifyOptions,
+};
+
+/// The home as it will be: targets where databases move, everything else as it is.
+struct AfterSwap<'a> {
+    targets: BTreeMap<String, Arc<dyn Snapshot>>,
+    staying: &'a OpenHome<'a>,
+}
+
+impl Opener for AfterSwap<'_> {
+    fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>> {
+        self.targets.get(database).map(Arc::clone).or_else(|| self.staying.snapshot(database))
+    }
+}
+
+impl Migration<'_> {
+    /// Reads both sides back, checks the target, and goes to ReadyToCutOver.
+    pub(super) fn verify_phase(&mut self) -> Result<()> {
+        self.hold_sources()?;
+        if self.copy_again_if_changed()? {
+            return Ok(());
+        }
+        let attempt = self.journal.attempt()?;
+        let scratch = Scratch::make(&self.state_dir, "verify")?;
+        let mut stores: BTreeMap<String, Box<dyn Store>> = BTreeMap::new();
+        let (databases, verdict, dataset, facts) = {
+            let open = self.open_home(&scratch)?;
+            for planned in self.planned()?.moving() {
+                stores.insert(planned.name.clone(), self.reopen(attempt, &planned.name)?);
+            }
+            let mut targets: BTreeMap<String, Arc<dyn Snapshot>> = BTreeMap::new();
+            for (name, store) in &stores {
+                let snapshot = store
+                    .snapshot()
+                    .map_err(|error| target_fault("take a snapshot of the target", error))?;
+                targets.insert(name.clone(), snapshot);
+            }
+            self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Verifying });
+            let databases = self.compare_all(attempt, &open, &targets)?;
+            self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Verifying });
+            let dataset = self.dataset(&open, &databases)?;
+            let after = AfterSwap { targets, staying: &open };
+            let (verdict, facts) = self.certify(&after, &scratch)?;
+            (databases, verdict, dataset, facts)
+        };
+        for (name, store) in stores {
+            store
+                .close()
+                .map_err(|error| target_fault("close the target", error).with("database", name))?;
+        }
+        self.refuse_log_only_targets(attempt, &databases)?;
+        let verified = Verified::new(attempt, &databases, &verdict)?;
+        self.check_invariants(&Observed::dataset(&dataset, facts), "verify")?;
+        let report = self.make_report(attempt, &databases, &dataset, verdict)?;
+        self.journal.set_note(&target_prints_note(attempt), &self.target_prints(attempt)?)?;
+        self.journal.set_note(notes::REPORT, &report)?;
+        self.verified = Some(verified);
+        self.apply(Event::Verified, &format!("dataset root {}", report.dataset_root))
+    }
+
+    fn reopen(&self, attempt: u64, database: &str) -> Result<Box<dyn Store>> {
+        let plan = self.planned()?;
+        let path = plan.target_path(attempt, database);
+        let seen = self
+            .world
+            .engines
+            .recognise(&path)
+            .map_err(|error| Error::store(Kind::Difference, "recognise the target", error))?;
+        if seen.engine != plan.engine {
+            return Err(Error::new(
+                Kind::Difference,
+                "recognise the target",
+                format!("the target is {}, the plan says {}", seen.engine, plan.engine),
+            )
+            .with("path", path.display().to_string()));
+        }
+        let options = TargetOptions { space: None, memory_bytes_max: plan.limits.driver_bytes() };
+        let driver = self
+            .world
+            .engines
+            .driver(plan.engine)
+            .map_err(|error| target_fault("find the target's driver", error))?;
+        driver.reopen_target(&path, &options).map_err(|error| {
+            let kind = match error.kind() {
+                transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
+                    Kind::Difference
+                }
+                _ => Kind::Stopped,
+            };
+            Error::store(kind, "reopen the target", error).with("path", path.display().to_string())
+        })
+    }
+
+    fn compare_all(
+        &self,
+        attempt: u64,
+        open: &OpenHome<'_>,
+        targets: &BTreeMap<String, Arc<dyn Snapshot>>,
+    ) -> Result<Vec<VerifiedDatabase>> {
+        let log = self.journal.chunks_of(attempt);
+        let mut databases = Vec::new();
+        for (name, target) in targets {
+            let source = open.database(name).ok_or_else(|| {
+                Error::new(Kind::Stopped, "verify", "the home has lost a database")
+                    .with("database", name.clone())
+            })?;
+            let ranges = self.journal.ranges(attempt, name)?.unwrap_or_default();
+            let job = VerifyJob {
+                database: name,
+                source: &*source.snapshot,
+                target: &**target,
+                layout: &*source.layout,
+                ranges: &ranges,
+                limits: self.planned()?.limits,
+            };
+            databases.push(verify_database(job, &log, &self.watch)?);
+        }
+        Ok(databases)
+    }
+
+    /// The whole home as it will be: tables read back from the targets, and those of the
+    /// databases that stay.
+    fn dataset(&self, open: &OpenHome<'_>, databases: &[VerifiedDatabase]) -> Result<Dataset> {
+        let limits = self.planned()?.limits;
+        let options =
+            TallyOptions { workers: limits.workers_that_fit(), chunk_bytes: limits.chunk_bytes };
+        let mut tables: Vec<TableCommitment> =
+            databases.iter().flat_map(|one| one.tables().iter().cloned()).collect();
+        for staying in open.databases() {
+            if databases.iter().any(|one| one.name() == staying.database.name) {
+                continue;
+            }
+            let go_on = |_, _| !self.watch.cancel.is_asked();
+            let tally = crate::tally::tally(&*staying.snapshot, &*staying.layout, options, &go_on)?;
+            tables.extend(tally.tables);
+        }
+        open.dataset(tables)
+    }
+
+    /// Runs the chain's checks on the home as it will be.
+    fn certify(&self, after: &AfterSwap<'_>, scratch: &Scratch) -> Result<(Verdict, ChainFacts)> {
+        let plan = self.planned()?;
+        let scratch_dir = scratch.path.join("certify");
+        fs::create_dir_all(&scratch_dir).map_err(|error| {
+            Error::new(Kind::Stopped, "make a scratch folder", error.to_string())
+                .with("path", scratch_dir.display().to_string())
+        })?;
+        let options = VerifyOptions {
+            trust: plan.verify.trust()?,
+            versions: plan.verify.versions.clone(),
+            memory_bytes_max: plan.limits.driver_bytes(),
+            workers: plan.limits.workers_that_fit(),
+            scratch_dir,
+        };
+        let view = HomeView { home: &self.home, databases: after };
+        let seen = |error| crate::copy::source_fault("check the target", error);
+        let facts = self.profile.facts(view).map_err(seen)?;
+        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });
+        let progress = |done, total| {
+            self.watch.tell(transload_observe::Event::Certified { done, total });
+            !self.watch.cancel.is_asked()
+        };
+        let verdict = self.profile.verify(view, &options, &progress).map_err(seen)?;
+        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Certifying });
+        for finding in &verdict.findings {
+            let text = format!("on the target: {finding}");
+            self.watch.tell(transload_observe::Event::Notice { text });
+        }
+        Ok((verdict, facts))
+    }
+
+    /// A target of which only a log exists could be emptied or converted by another engine.
+    fn refuse_log_only_targets(&self, attempt: u64, databases: &[VerifiedDatabase]) -> Result<()> {
+        for database in databases.iter().filter(|one| one.entries() > 0) {
+            let path = self.planned()?.target_path(attempt, database.name());
+            let seen =
+                self.world.engines.recognise(&path).map_err(|error| {
+                    Error::store(Kind::Difference, "recognise the target", error)
+                })?;
+            if !seen.has_tables {
+                return Err(Error::new(
+                    Kind::Difference,
+                    "look at the target",
+                    "the target has entries but no table file",
+                )
+                .with("path", path.display().to_string()));
+            }
+        }
+        Ok(())
+    }
+
+    fn make_report(
+        &self,
+        attempt: u64,
+        verified: &[VerifiedDatabase],
+        dataset: &Dataset,
+        verdict: Verdict,
+    ) -> Result<RunReport> {
+        let plan = self.planned()?;
+        let mut databases = Vec::new();
+        for planned in &plan.databases {
+            let compared = verified.iter().find(|one| one.name() == planned.name);
+            let tables = dataset
+                .tables()
+                .iter()
+                .filter(|table| planned.tables.iter().any(|own| own.name == table.name))
+                .map(|table| report_table(plan, table))
+                .collect();
+            databases.push(ReportDatabase {
+                name: planned.name.clone(),
+                from: planned.from,
+                to: if planned.fate == Fate::Moves { plan.engine } else { planned.from },
+                fate: planned.fate,
+                entries_compared: compared.map_or(0, VerifiedDatabase::entries),
+                bytes_compared: compared.map_or(0, VerifiedDatabase::bytes),
+                chunks: compared.map_or(0, VerifiedDatabase::chunks),
+                tables,
+            });
+        }
+        let bytes_copied = databases.iter().map(|one| one.bytes_compared).sum::<u64>();
+        let phases = self.phase_times(attempt)?;
+        let copy_millis = phases
+            .iter()
+            .find(|time| time.phase == Phase::Copying.name())
+            .map_or(0, |time| time.millis);
+        let rate = u128::from(bytes_copied) * 1000 / u128::from(copy_millis.max(1));
+        let (peak_memory_bytes, anonymous_memory_bytes) = memory();
+        Ok(RunReport {
+            schema: RUN_SCHEMA.into(),
+            attempt,
+            plan_digest: plan.digest()?,
+            phases,
+            records: dataset.tables().iter().map(|table| table.records).sum(),
+            bytes_copied,
+            copy_bytes_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
+            peak_memory_bytes,
+            anonymous_memory_bytes,
+            dataset_root: hex::encode(dataset.root()),
+            reach: reach(&databases, &verdict),
+            databases,
+            verdict,
+            estimate: plan.estimate.clone(),
+        })
+    }
+
+    /// What the verified targets' files are now.
+    pub(super) fn target_prints(&self, attempt: u64) -> Result<BTreeMap<String, Fingerprint>> {
+        let mut prints = BTreeMap::new();
+        for one in self.planned()?.moves(attempt) {
+            prints.insert(one.database, self.world.swapper.fingerprint(&one.target)?);
+        }
+        Ok(prints)
+    }
+
+    /// What was verified, remembered from the journal when another process did it.
+    pub(super) fn recall_verified(&self, attempt: u64) -> Result<Verified> {
+        if let Some(verified) = &self.verified {
+            return Ok(verified.clone());
+        }
+        let missing = || Error::new(Kind::Stopped, "recall the verification", "it is not complete");
+        let report: RunReport = self.journal.note(notes::REPORT)?.ok_or_else(missing)?;
+        if report.attempt != attempt || report.plan_digest != self.planned()?.digest()? {
+            return Err(missing());
+        }
+        let names: Vec<String> =
+            self.planned()?.moving().map(|database| database.name.clone()).collect();
+        Verified::recall(&self.journal, attempt, &names, &report.verdict)
+    }
+}
+
+pub(super) fn target_prints_note(attempt: u64) -> String {
+    format!("target_fingerprints/{attempt}")
+}
