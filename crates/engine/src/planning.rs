@@ -155,6 +155,13 @@ pub fn make_plan(
         swap: request.swap,
     };
     let facts = open.facts();
+    let cadence = Cadence {
+        block_interval_millis: request
+            .cadence
+            .block_interval_millis
+            .or(facts.block_interval_millis),
+        ..request.cadence
+    };
     Ok(Plan {
         format: PLAN_FORMAT,
         transload: env!("CARGO_PKG_VERSION").into(),
@@ -175,7 +182,7 @@ pub fn make_plan(
         places,
         limits: request.limits,
         verify: request.verify.clone(),
-        estimate: estimate(&sampled, request.engine, other_volume, request.cadence),
+        estimate: estimate(&sampled, request.engine, other_volume, cadence),
         invariants: request.invariants.clone(),
         databases,
         config,

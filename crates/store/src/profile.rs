@@ -133,6 +133,12 @@ pub struct ChainFacts {
     pub heights: BTreeMap<String, u64>,
     /// The schema id of the dataset.
     pub schema: String,
+    /// Whether this node's key is the chain's only validator; `None` when the home doesn't tell.
+    #[serde(default)]
+    pub only_validator: Option<bool>,
+    /// Milliseconds between blocks, lately, by the headers' own times.
+    #[serde(default)]
+    pub block_interval_millis: Option<u64>,
 }
 
 /// Where trust comes from.

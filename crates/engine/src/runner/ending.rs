@@ -4,7 +4,7 @@ use super::prove_equal::target_prints_note;
 use super::{Migration, notes, refusal};
 use crate::error::{Error, Kind, Result};
 use crate::invariant::Observed;
-use crate::moves::{Fingerprint, Standing, Verified};
+use crate::moves::{Fence, Fingerprint, Standing, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
@@ -82,6 +82,12 @@ impl Migration<'_> {
         }
         let scratch = Scratch::make(&self.state_dir, "facts")?;
         let facts = self.open_home(&scratch)?.facts().clone();
+        let fence = Fence {
+            signer: self.home.signer,
+            remote_signer: self.home.remote_signer.is_some(),
+            only_validator: facts.only_validator,
+        };
+        self.journal.set_note(notes::FENCE, &fence)?;
         self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
         self.journal.set_note(notes::HOME_AT_SWAP, &self.home)?;
         self.recall_verified(attempt)

@@ -73,6 +73,8 @@ mod notes {
     pub(super) const HOME_AT_SWAP: &str = "home_at_swap";
     /// The digest of a plan that is being put in force.
     pub(super) const PLAN_COMING: &str = "plan_coming";
+    /// The line behind which nobody may go back.
+    pub(super) const FENCE: &str = "fence";
     /// The chain's facts when the home was swapped.
     pub(super) const FACTS_AT_SWAP: &str = "facts_at_swap";
 }
@@ -307,6 +309,7 @@ impl<'a> Migration<'a> {
             edits: plan.config.clone(),
             method: plan.places.swap,
             attempt_dir: plan.attempt_dir(attempt),
+            fence: self.journal.note(notes::FENCE)?,
         })
     }
 

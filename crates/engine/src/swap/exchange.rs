@@ -54,18 +54,24 @@ pub(super) fn finish_renames(live: &Path, other: &Path) -> Result<()> {
     sync_dir(parent(other))
 }
 
-/// Tries an exchange on two scratch files in `folder`.
-pub(super) fn probe(folder: &Path) -> Result<()> {
+/// Tries an exchange of a scratch file in `staging_dir` with one in `folder`. Both folders have
+/// their names and their times of modification again when it returns.
+pub(super) fn probe(staging_dir: &Path, folder: &Path) -> Result<()> {
     let refused = |error: std::io::Error| {
         Error::new(Kind::Refused, "try an exchange", error.to_string())
             .with("path", folder.display().to_string())
+            .with("staging", staging_dir.display().to_string())
             .next(
                 "this file system can't exchange two paths in one step; `--swap rename` does it \
                  in three, with a moment in which the path is absent",
             )
     };
-    let name = |letter| folder.join(format!(".transload-probe-{}-{letter}", std::process::id()));
-    let (one, two) = (name('a'), name('b'));
+    let time_of = |folder: &Path| fs::metadata(folder).and_then(|metadata| metadata.modified());
+    let before = [staging_dir, folder].map(|folder| (folder, time_of(folder)));
+    let name = |folder: &Path, letter| {
+        folder.join(format!(".transload-probe-{}-{letter}", std::process::id()))
+    };
+    let (one, two) = (name(staging_dir, 'a'), name(folder, 'b'));
     let tried = fs::write(&one, "a").and_then(|()| fs::write(&two, "b")).and_then(|()| {
         renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).map_err(Into::into)
     });
@@ -73,6 +79,10 @@ pub(super) fn probe(folder: &Path) -> Result<()> {
     for path in [&one, &two] {
         // What can't be removed was never made.
         let _ = fs::remove_file(path);
+    }
+    for (folder, time) in before {
+        let time = time.map_err(refused)?;
+        fs::File::open(folder).and_then(|file| file.set_modified(time)).map_err(refused)?;
     }
     tried.map_err(refused)?;
     if exchanged {

@@ -39,8 +39,8 @@ use transload_store::Home;
 pub struct FileSwap;
 
 impl Swapper for FileSwap {
-    fn probe_exchange(&self, folder: &Path) -> Result<()> {
-        exchange::probe(folder)
+    fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()> {
+        exchange::probe(staging_dir, folder)
     }
 
     fn hold(&self, databases: &[PathBuf]) -> Result<Box<dyn Held>> {

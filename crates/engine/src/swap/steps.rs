@@ -4,7 +4,7 @@
 use super::config::{EditedFile, Setting, files};
 use super::exchange::{exchange, finish_renames};
 use super::files::{remove, replace, stopped};
-use super::record::Record;
+use super::record::{Identity, Record};
 use super::standing::{Place, guard_text, is_guard, of, place};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Move, Standing, SwapMethod, SwapPlan};
@@ -77,7 +77,10 @@ pub(super) fn backward(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
 
 /// Removes what the home doesn't stand on.
 pub(super) fn free(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-    let standing = of(swap)?;
+    let standing = match of(swap)? {
+        Standing::Unknown(_) if is_partly_freed(swap)? => Standing::New,
+        found => found,
+    };
     let not_whole = |why: String| {
         Error::new(Kind::Refused, "free the old copies", why)
             .next("`transload status HOME` says where the home stands")
@@ -101,6 +104,23 @@ pub(super) fn free(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
         })?;
     }
     Ok(())
+}
+
+/// Whether the home stands on the new databases and only old copies are missing, as after a
+/// clean-up that was cut off.
+fn is_partly_freed(swap: &SwapPlan) -> Result<bool> {
+    let Some(record) = Record::load(swap)? else { return Ok(false) };
+    for file in files(swap) {
+        if file.setting()? != Some(Setting::New) {
+            return Ok(false);
+        }
+    }
+    Ok(swap.moves.iter().all(|one| {
+        record.databases.get(&one.database).is_some_and(|pair| {
+            let kept = Identity::at(&one.kept);
+            Identity::at(&one.live) == Some(pair.new) && (kept.is_none() || kept == Some(pair.old))
+        })
+    }))
 }
 
 /// Refuses to go back where that could lose blocks or sign twice.

@@ -384,8 +384,8 @@ fn a_fingerprint_notices_a_write_in_place() {
 #[test]
 fn exchange_works_here_and_leaves_nothing() {
     let dir = tempfile::tempdir().unwrap();
-    FileSwap.probe_exchange(dir.path()).unwrap();
+    FileSwap.probe_exchange(dir.path(), dir.path()).unwrap();
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
-    let refusal = FileSwap.probe_exchange(&dir.path().join("absent")).unwrap_err();
+    let refusal = FileSwap.probe_exchange(dir.path(), &dir.path().join("absent")).unwrap_err();
     assert_eq!(refusal.kind(), Kind::Refused);
 }

@@ -3,7 +3,7 @@
 //!
 //! `data/blocks.db`: keys `b/<height, 8 digits>`, values `<payload><sha256 of payload>`.
 //! `data/state.db`: anything. `data/local.db`: governed by no config key.
-//! `config/node.toml`: `db_backend = <engine>`.
+//! `config/node.toml`: `db_backend = "<engine>"`.
 
 use crate::files::{Entries, write_database};
 use sha2_lite::digest;
@@ -52,7 +52,7 @@ pub(crate) fn write_home(root: &Path, engine: Engine, heights: u64) {
 }
 
 pub(crate) fn config(engine: &str) -> String {
-    format!("db_backend = {engine}\n")
+    format!("db_backend = \"{engine}\"\n")
 }
 
 #[derive(Debug)]
@@ -94,7 +94,8 @@ fn configured(root: &Path) -> Result<Option<String>> {
     match fs::read_to_string(&path) {
         Ok(text) => text
             .trim()
-            .strip_prefix("db_backend = ")
+            .strip_prefix("db_backend = \"")
+            .and_then(|rest| rest.strip_suffix('"'))
             .map(|name| Some(name.to_owned()))
             .ok_or_else(|| Error::new(Kind::Corrupt, "read the config", "garbage")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),

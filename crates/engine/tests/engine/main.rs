@@ -4,6 +4,7 @@
 
 mod chain;
 mod convert;
+mod crash;
 mod files;
 mod plain_swap;
 mod run;

@@ -39,7 +39,7 @@ impl PlainSwapper {
     fn set_config(swap: &SwapPlan, new: bool) -> Result<()> {
         for edit in &swap.edits {
             let value = if new { Some(&edit.new) } else { edit.old.as_ref() };
-            let text = format!("{} = {}\n", edit.key, value.unwrap());
+            let text = format!("{} = \"{}\"\n", edit.key, value.unwrap());
             fs::write(&edit.path, text).map_err(|error| io(&edit.path, error))?;
         }
         Ok(())
@@ -47,7 +47,8 @@ impl PlainSwapper {
 
     fn has_new_config(swap: &SwapPlan) -> bool {
         swap.edits.iter().all(|edit| {
-            fs::read_to_string(&edit.path).is_ok_and(|text| text.trim().ends_with(&edit.new))
+            fs::read_to_string(&edit.path)
+                .is_ok_and(|text| text.trim_end().trim_end_matches('"').ends_with(&edit.new))
         })
     }
 }
@@ -133,6 +134,7 @@ impl Swapper for PlainSwapper {
 
     fn free(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
         for one in &swap.moves {
+            assert!(swap.fence.is_some(), "the fence is known");
             for path in [&one.kept, &one.target] {
                 if path.exists() {
                     let step = format!("free {}", path.display());
