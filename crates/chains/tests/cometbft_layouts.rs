@@ -208,6 +208,8 @@ fn the_vectors_of_orderedcode_keys_are_met() {
     ] {
         assert_eq!(hex(&physical(&layout, 0, &height.to_be_bytes())), key);
     }
+    let results = StateLayout::new(KeyForm::V2);
+    assert_eq!(hex(&physical(&results, 2, &7_u64.to_be_bytes())), "8887");
     let part = [&300_u64.to_be_bytes()[..], &1_u32.to_be_bytes()].concat();
     assert_eq!(hex(&physical(&layout, 1, &part)), "81c12c81");
     assert_eq!(physical(&blockstore(KeyForm::V1), 1, &part), b"P:300:1");

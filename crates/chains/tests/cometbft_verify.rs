@@ -14,6 +14,7 @@ use transload_chains::cometbft::wire::results::Results;
 use transload_chains::cometbft::wire::state::State;
 use transload_chains::cometbft::wire::validators::{ValidatorSet, ValidatorsInfo};
 use transload_codec::varint::uvarint_bytes;
+use transload_model::commitment::TableCommitment;
 use transload_model::merkle::sha256;
 use transload_model::report::{Trust, Verdict};
 use transload_model::walk::{ChunkWalk, assemble};
@@ -55,24 +56,39 @@ fn homes_of_every_release_verify_whole() {
     }
 }
 
+fn tables(name: &str) -> Vec<TableCommitment> {
+    let mut sample = Sample::load(name);
+    let home = sample.home();
+    let mut all = Vec::new();
+    for database in &home.databases {
+        let entries = sample.database(&database.name).clone();
+        let snapshot = MemoryStore::with(entries.clone()).snapshot().unwrap();
+        let layout = CometBft.layout(&home, database, &*snapshot).unwrap();
+        let mut walk = ChunkWalk::new(&*layout);
+        for (key, value) in &entries {
+            walk.push(key, value).unwrap();
+        }
+        all.extend(assemble(&*layout, [walk.finish().unwrap()]).unwrap());
+    }
+    all
+}
+
+/// Golden: table names, canonical keys and the commitment never change silently.
+#[test]
+fn the_tables_of_real_homes_have_their_published_roots() {
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/testdata/cometbft/roots.txt");
+    let mut lines = String::new();
+    for name in ALL {
+        for table in tables(name).iter().filter(|table| table.records > 0) {
+            let root: String = table.root().iter().map(|byte| format!("{byte:02x}")).collect();
+            lines += &format!("{name} {} {} {root}\n", table.name, table.records);
+        }
+    }
+    assert_eq!(lines, std::fs::read_to_string(golden).unwrap());
+}
+
 #[test]
 fn both_key_layouts_of_one_ledger_have_the_same_tables() {
-    let tables = |name: &str| {
-        let mut sample = Sample::load(name);
-        let home = sample.home();
-        let mut all = Vec::new();
-        for database in &home.databases {
-            let entries = sample.database(&database.name).clone();
-            let snapshot = MemoryStore::with(entries.clone()).snapshot().unwrap();
-            let layout = CometBft.layout(&home, database, &*snapshot).unwrap();
-            let mut walk = ChunkWalk::new(&*layout);
-            for (key, value) in &entries {
-                walk.push(key, value).unwrap();
-            }
-            all.extend(assemble(&*layout, [walk.finish().unwrap()]).unwrap());
-        }
-        all
-    };
     let (first, second) = (tables("v1-layout1"), tables("v1-layout2"));
     assert_eq!(first, second);
     assert!(first.iter().map(|table| table.records).sum::<u64>() > 400);
