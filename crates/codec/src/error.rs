@@ -27,7 +27,9 @@ pub struct Malformed {
 }
 
 impl Malformed {
-    pub(crate) fn new(kind: MalformedKind, what: &'static str, offset: usize) -> Self {
+    /// An error of `kind` at `offset`; `what` is a noun phrase.
+    #[must_use]
+    pub fn new(kind: MalformedKind, what: &'static str, offset: usize) -> Self {
         Self { kind, what, offset }
     }
 

@@ -15,6 +15,7 @@ pub mod layers;
 pub mod memory;
 mod profile;
 mod scan;
+pub mod sort;
 mod store;
 
 pub use driver::{Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions};
