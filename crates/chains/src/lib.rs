@@ -5,3 +5,4 @@
 //! database, writes nothing.
 
 pub mod cometbft;
+pub mod iavl;

@@ -3,6 +3,8 @@
 use super::layout::{
     BlockstoreLayout, EvidenceLayout, KeyForm, LightLayout, StateLayout, TxIndexLayout, VERSION_KEY,
 };
+use crate::iavl::ApplicationLayout;
+use crate::iavl::keys::{LATEST_KEY, STORES_PREFIX};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use transload_model::layout::{Layout, RawLayout};
@@ -14,6 +16,7 @@ pub(crate) const BLOCKSTORE: &str = "blockstore.db";
 pub(crate) const STATE: &str = "state.db";
 pub(crate) const EVIDENCE: &str = "evidence.db";
 pub(crate) const TX_INDEX: &str = "tx_index.db";
+pub(crate) const APPLICATION: &str = "application.db";
 const LIGHT: &str = "light-client-db.db";
 const SNAPSHOTS: &str = "snapshots/metadata.db";
 
@@ -30,6 +33,7 @@ pub(crate) fn layout_of(name: &str, snapshot: &dyn Snapshot) -> Result<Box<dyn L
         EVIDENCE => Box::new(EvidenceLayout::new(stored_form(snapshot, EVIDENCE)?)),
         LIGHT => Box::new(LightLayout::new(stored_form(snapshot, LIGHT)?)),
         TX_INDEX => Box::new(TxIndexLayout::new()),
+        APPLICATION if holds_multistore(snapshot)? => Box::new(ApplicationLayout::new()),
         name => Box::new(RawLayout::new(raw_table(name)?)),
     })
 }
@@ -103,6 +107,12 @@ fn refuse_celestia(snapshot: &dyn Snapshot) -> Result<()> {
          square; its headers would be judged by the wrong rule, so the home isn't supported",
     )
     .with("database", BLOCKSTORE))
+}
+
+/// Whether an application's database is a Cosmos SDK multistore. Other applications keep what
+/// they like under the same name; theirs is carried as it is.
+pub(crate) fn holds_multistore(snapshot: &dyn Snapshot) -> Result<bool> {
+    Ok(snapshot.get(LATEST_KEY)?.is_some() || has_prefix(snapshot, STORES_PREFIX)?)
 }
 
 fn has_prefix(snapshot: &dyn Snapshot, prefix: &[u8]) -> Result<bool> {
@@ -193,6 +203,8 @@ mod tests {
         assert_eq!(layout_id(STATE, &[(b"version", b"v1")]).unwrap(), "cometbft-state-v1");
         assert_eq!(layout_id(EVIDENCE, &[(b"version", b"v2")]).unwrap(), "cometbft-evidence-v2");
         assert_eq!(layout_id("evmindexer.db", &[]).unwrap(), "raw");
+        assert_eq!(layout_id(APPLICATION, &[(b"a", b"b")]).unwrap(), "raw");
+        assert_eq!(layout_id(APPLICATION, &[(b"s/latest", b"")]).unwrap(), "cosmos-application");
         let error = layout_id(STATE, &[(b"version", b"v3")]).unwrap_err();
         assert_eq!(error.kind(), Kind::UnknownFormat);
     }
