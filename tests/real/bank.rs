@@ -1,7 +1,8 @@
 //! Balances at past heights: only an application database with all its versions can answer.
 
-use crate::base64;
 use crate::rpc::Rpc;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// Asks the SDK app for every balance that is known and answers how many were compared.
@@ -23,7 +24,7 @@ pub(crate) fn compare_balances(rpc: Rpc, answers: &Value) -> usize {
             let response = &answer["response"];
             assert_eq!(response["code"], 0, "balance of {address} at {height}: {response}");
             let expected: Vec<u8> = coins.as_array().unwrap().iter().flat_map(coin).collect();
-            let got = base64::decode(response["value"].as_str().unwrap());
+            let got = BASE64_STANDARD.decode(response["value"].as_str().unwrap()).unwrap();
             // What follows the coins is the page's own count.
             assert!(got.starts_with(&expected), "balance of {address} at height {height}");
             assert_eq!(got.get(expected.len()), Some(&0x12), "more coins of {address} at {height}");

@@ -1,9 +1,10 @@
 //! New chains with a single validator, made by the node software itself.
 
-use crate::base64;
 use crate::home::NodeHome;
 use crate::node::{Node, Software};
 use crate::rpc::Rpc;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Value, json};
 
 /// Makes a chain with at least this many blocks, one transaction in most of them, and stops it.
@@ -29,7 +30,7 @@ pub(crate) fn make(software: Software, blocks: u64) -> (NodeHome, Vec<(String, S
 
 /// Puts a pair on the chain and waits for its block.
 pub(crate) fn write(rpc: Rpc, (key, value): &(String, String)) {
-    let transaction = base64::encode(format!("{key}={value}").as_bytes());
+    let transaction = BASE64_STANDARD.encode(format!("{key}={value}"));
     let outcome = rpc.call("broadcast_tx_commit", &json!({"tx": transaction})).unwrap();
     assert_eq!(outcome["check_tx"]["code"], 0, "{outcome}");
     assert_eq!(outcome["tx_result"]["code"], 0, "{outcome}");
@@ -40,7 +41,7 @@ pub(crate) fn compare_pairs(rpc: Rpc, pairs: &[(String, String)]) {
     for (key, value) in pairs {
         let query = json!({"path": "/key", "data": hex::encode(key), "prove": false});
         let answer = rpc.call("abci_query", &query).unwrap();
-        assert_eq!(answer["response"]["value"], base64::encode(value.as_bytes()), "value of {key}");
+        assert_eq!(answer["response"]["value"], BASE64_STANDARD.encode(value), "value of {key}");
     }
 }
 

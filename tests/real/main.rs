@@ -12,7 +12,6 @@
 
 mod answers;
 mod bank;
-mod base64;
 mod chain;
 mod home;
 mod node;
