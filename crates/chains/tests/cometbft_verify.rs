@@ -25,7 +25,8 @@ const BLOCKS: &str = "blockstore.db";
 const STATE: &str = "state.db";
 const EVIDENCE: &str = "evidence.db";
 const INDEX: &str = "tx_index.db";
-const ALL: [&str; 5] = ["v0.34", "v0.38", "v0.38-genesis", "v1-layout1", "v1-layout2"];
+const ALL: [&str; 6] =
+    ["v0.34", "v0.38", "v0.38-extended", "v0.38-genesis", "v1-layout1", "v1-layout2"];
 
 fn counts(verdict: &Verdict, name: &str) -> (u64, u64, u64) {
     let check = verdict.checks.iter().find(|check| check.name == name).expect(name);
@@ -164,6 +165,29 @@ fn a_signature_is_found_wherever_it_is_kept() {
             });
         }
     }
+}
+
+#[test]
+fn vote_extensions_and_secp256k1_keys_are_verified() {
+    let verdict = Sample::load("v0.38-extended").verify();
+    // Heights 1001 to 1005: each vote for the block carries an extension with its signature.
+    let (checked, failed, skipped) = counts(&verdict, "extended_commit_signatures");
+    assert!(checked > 5 * 4 && failed == 0 && skipped == 0, "{checked}");
+    assert_eq!(verdict.trust, Trust::BySignaturesSince { height: 1000 });
+    let forge = |of: fn(&Commit<'_>) -> Vec<u8>| {
+        let table = "blockstore/extended_commit";
+        found("v0.38-extended", "extended_commit_signatures", table, b"EC:1005", |sample| {
+            let value = sample.value(BLOCKS, b"EC:1005");
+            let raw = value.clone();
+            let at = position(value, &of(&Commit::decode(&raw).unwrap()));
+            flip(value, at + 2);
+        });
+    };
+    // The four validators of genesis stand by power: 3 and 1 hold secp256k1 keys.
+    forge(|commit| commit.signatures[0].extension.to_vec());
+    forge(|commit| commit.signatures[1].extension_signature.to_vec());
+    forge(|commit| commit.signatures[2].extension_signature.to_vec());
+    forge(|commit| commit.signatures[3].signature.to_vec());
 }
 
 #[test]
@@ -537,8 +561,18 @@ fn a_home_without_a_state_store_is_checked_as_far_as_it_goes() {
     let mut sample = Sample::load("v0.38");
     sample.drop_database(STATE);
     let verdict = sample.verify();
-    assert_eq!(counts(&verdict, "state").2, 1);
     assert_eq!(counts(&verdict, "header_hash"), (11, 0, 0));
+    // Nothing that needs the validators is taken for checked.
+    for (check, skipped) in [
+        ("state", 1),
+        ("validators_hash", 11),
+        ("consensus_hash", 11),
+        ("commit_signatures", 10),
+        ("seen_commit_signatures", 11),
+        ("proposer", 11),
+    ] {
+        assert_eq!(counts(&verdict, check), (0, 0, skipped), "{check}");
+    }
 }
 
 #[test]

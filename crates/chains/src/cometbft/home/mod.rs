@@ -102,6 +102,15 @@ fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
     }
 }
 
+/// Where the home's genesis document is.
+///
+/// # Errors
+/// As [`recognise`], for a config file that can't be read.
+pub(crate) fn genesis_path(root: &Path) -> Result<PathBuf> {
+    let file = Configs::read(root)?.node_text("genesis_file").filter(|file| !file.is_empty());
+    Ok(root.join(file.unwrap_or_else(|| "config/genesis.json".to_owned())))
+}
+
 fn signer_path(root: &Path, configs: &Configs) -> PathBuf {
     let file = configs.node_text("priv_validator_state_file").filter(|file| !file.is_empty());
     root.join(file.unwrap_or_else(|| "data/priv_validator_state.json".to_owned()))

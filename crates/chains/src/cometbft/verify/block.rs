@@ -14,7 +14,7 @@ use transload_model::merkle::{Hash, leaf_hash, root_from_path, root_of};
 use transload_store::Result;
 
 /// Parts of a block that are put together in memory: 256 MiB. CometBFT's own limit is 100 MiB.
-const PARTS_MAX: u32 = 4_096;
+pub(super) const PARTS_MAX: u32 = 4_096;
 
 impl Heights<'_, '_> {
     /// The header: its hash, its place in the chain, its entry in the index of hashes.

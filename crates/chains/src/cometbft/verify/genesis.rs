@@ -3,12 +3,12 @@
 
 use super::{Ctx, checks, finding};
 use crate::cometbft::database;
+use crate::cometbft::home;
 use crate::cometbft::layout::{blockstore as block_table, state as table};
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::validators::{KeyKind, PublicKey, Validator, ValidatorSet};
 use base64::Engine as _;
 use serde_json::Value;
-use std::path::PathBuf;
 use transload_model::layout::Layout as _;
 use transload_model::merkle::{Hash, sha256};
 use transload_model::report::Verdict;
@@ -72,14 +72,9 @@ pub(super) fn names_first_validators(ctx: &Ctx<'_>) -> Result<bool> {
     Ok(named.is_ok_and(|first| first.header.validators_hash == hash))
 }
 
-fn path(ctx: &Ctx<'_>) -> PathBuf {
-    // The file's usual place; a home that keeps it elsewhere is told that it wasn't read.
-    ctx.view.home.root.join("config/genesis.json")
-}
-
 fn read_file(ctx: &Ctx<'_>) -> Result<Option<Vec<u8>>> {
     const OPERATION: &str = "read the genesis file";
-    let path = path(ctx);
+    let path = home::genesis_path(&ctx.view.home.root)?;
     match std::fs::metadata(&path) {
         Ok(metadata) if metadata.len() <= GENESIS_BYTES_MAX => {}
         Ok(_) => return Ok(None),

@@ -133,11 +133,18 @@ impl<'c, 'a> Heights<'c, 'a> {
             let what = "the tip has no seen commit: nothing certifies it".to_owned();
             self.blockstore_finding(checks::COMMIT_RECORD, table::SEEN_COMMIT, height, what);
         }
-        let Some(set) = set else { return Ok(()) };
-        let mut twin: Option<Commit<'_>> = None;
-        let mut round = None;
         let places =
             [(CANONICAL, canonical), (SEEN, seen.as_deref()), (EXTENDED, extended.as_deref())];
+        let Some(set) = set else {
+            let why = "the validators of some heights aren't known";
+            for (place, _) in places.iter().filter(|(_, value)| value.is_some()) {
+                self.outcome.verdict.skip(place.signature_check, 1, why);
+            }
+            self.outcome.verdict.skip(checks::PROPOSER, 1, why);
+            return Ok(());
+        };
+        let mut twin: Option<Commit<'_>> = None;
+        let mut round = None;
         for (place, value) in places {
             let Some(value) = value else { continue };
             let Some(commit) = self.decode_commit(place, height, value) else { continue };
@@ -174,16 +181,18 @@ impl<'c, 'a> Heights<'c, 'a> {
         height: u64,
         expected: Option<&[u8]>,
     ) -> Result<Option<Arc<Set>>> {
-        self.count(checks::VALIDATORS_HASH, 1);
-        if let Some(state) = &self.ctx.state
-            && let Some(value) = state.at(state_table::VALIDATORS, height)?
-        {
+        let Some(state) = &self.ctx.state else {
+            self.outcome.verdict.skip(checks::VALIDATORS_HASH, 1, "the home has no state.db");
+            return Ok(None);
+        };
+        if let Some(value) = state.at(state_table::VALIDATORS, height)? {
             self.count(checks::CANONICAL, 1);
             if let Err(deviation) = shapes::VALIDATORS_INFO.check(&value) {
                 let what = deviation.to_string();
                 self.state_finding(checks::CANONICAL, state_table::VALIDATORS, height, what);
             }
         }
+        self.count(checks::VALIDATORS_HASH, 1);
         let wrong = |this: &mut Self, what: String| {
             this.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);
         };

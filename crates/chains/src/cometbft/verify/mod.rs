@@ -36,9 +36,12 @@ use transload_model::record::TableName;
 use transload_model::report::{Finding, Trust, Verdict, printable_key};
 use transload_store::{Error, HomeView, Kind, Result, VerifyOptions};
 
-/// Heights that a worker takes at a time: long enough that a batch of signatures spans many
-/// heights, short enough that all workers end together.
-const HEIGHTS_PER_RANGE: u64 = 512;
+/// Heights that a worker takes at a time: enough that a batch of signatures spans many heights
+/// and that finding the rotation of proposers at the first one (up to 100,000 steps) doesn't
+/// weigh, few enough that all workers end together.
+const HEIGHTS_PER_RANGE_MIN: u64 = 512;
+const HEIGHTS_PER_RANGE_MAX: u64 = 65_536;
+const RANGES_PER_WORKER: u64 = 16;
 
 const OPERATION: &str = "verify a CometBFT home";
 
@@ -235,7 +238,10 @@ fn check_heights(
     progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Outcome> {
     let total = ctx.last - ctx.first + 1;
-    let ranges = total.div_ceil(HEIGHTS_PER_RANGE);
+    let workers = u64::try_from(workers.max(1)).unwrap_or(1);
+    let heights_per_range = (total / (workers.saturating_mul(RANGES_PER_WORKER)))
+        .clamp(HEIGHTS_PER_RANGE_MIN, HEIGHTS_PER_RANGE_MAX);
+    let ranges = total.div_ceil(heights_per_range);
     let (next, done, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
     let outcomes: Mutex<Vec<(u64, Outcome)>> = Mutex::new(Vec::new());
     let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -249,8 +255,8 @@ fn check_heights(
             if range >= ranges {
                 break;
             }
-            let low = ctx.first + range * HEIGHTS_PER_RANGE;
-            let high = ctx.last.min(low + (HEIGHTS_PER_RANGE - 1));
+            let low = ctx.first + range * heights_per_range;
+            let high = ctx.last.min(low + (heights_per_range - 1));
             let each = || {
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 !stop.load(Ordering::Relaxed) && progress(done, total)
@@ -262,9 +268,8 @@ fn check_heights(
             }
         }
     };
-    let workers = u64::try_from(workers.max(1)).unwrap_or(1).min(ranges);
     std::thread::scope(|scope| {
-        for _ in 1..workers {
+        for _ in 1..workers.min(ranges) {
             scope.spawn(work);
         }
         work();

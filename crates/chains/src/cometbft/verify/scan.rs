@@ -33,6 +33,12 @@ pub(super) fn check(
 ) -> Result<()> {
     let blocks = scan_all(&ctx.blocks, workers, &|found| block_record(ctx, found))?;
     let hashes = blocks.count(block_table::HASH_INDEX);
+    if blocks.outside > 0 {
+        verdict.limits.push(format!(
+            "{} commits of heights below {} are kept without their blocks",
+            blocks.outside, ctx.first
+        ));
+    }
     verdict.absorb(blocks.verdict);
     if hashes != outcome.hashes_indexed {
         verdict.absorb(scan_all(&ctx.blocks, workers, &|found| extra_hash(ctx, found))?.verdict);
@@ -248,8 +254,8 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
         return Ok(Judged::Fits);
     };
     let mut bytes = Vec::new();
-    for index in 0.. {
-        let canonical = [&height.to_be_bytes()[..], &u32::to_be_bytes(index)].concat();
+    for index in 0..super::block::PARTS_MAX {
+        let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
         let Some(value) = ctx.blocks.get(block_table::PART, &canonical)? else { break };
         let Ok(part) = super::super::wire::block::Part::decode(&value) else { break };
         bytes.extend_from_slice(part.bytes);
