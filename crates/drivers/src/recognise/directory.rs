@@ -1,0 +1,71 @@
+//! Directories: LevelDB and its descendants, and engines that keep one file in a folder.
+
+use super::listing::{Listing, read_start};
+use super::options::{self, Options};
+use super::{file, foreign, no_driver, recognised, two_engines};
+use std::path::Path;
+use transload_model::engine::Engine;
+use transload_store::{Recognised, Result};
+
+/// What BadgerDB's manifest begins with.
+const BADGER_MANIFEST_MAGIC: &[u8] = b"Bdgr";
+
+pub(super) fn recognise(path: &Path, listing: &Listing) -> Result<Recognised> {
+    if listing.has("data.mdb") {
+        return file::recognise(&path.join("data.mdb"), listing.bytes_on_disk);
+    }
+    if listing.has("mdbx.dat") {
+        return Err(no_driver(path, "MDBX"));
+    }
+    if is_badger(path, listing) {
+        return Err(no_driver(path, "BadgerDB"));
+    }
+    two_engines::refuse(path, listing)?;
+    if let Some(file) = listing.latest("OPTIONS-") {
+        return options::recognise(path, listing, &Options::read(path, file)?);
+    }
+    if listing.find(|name| name.starts_with("marker.manifest.")).is_some() {
+        return options::pebble(path, listing, None);
+    }
+    if listing.find(is_current).is_some() {
+        return leveldb(path, listing);
+    }
+    Err(nothing_known(path, listing))
+}
+
+/// `CURRENT` and what goleveldb keeps of it across a crash.
+fn is_current(name: &str) -> bool {
+    name == "CURRENT"
+        || name == "CURRENT.bak"
+        || name.strip_prefix("CURRENT.").is_some_and(super::listing::is_number)
+}
+
+/// Without OPTIONS and markers only LevelDB is left; its manifest must agree.
+fn leveldb(path: &Path, listing: &Listing) -> Result<Recognised> {
+    #[cfg(feature = "leveldb")]
+    crate::leveldb::check_manifest(path)?;
+    let has_tables = listing.numbered(".ldb").or_else(|| listing.numbered(".sst")).is_some();
+    let evidence = "CURRENT without OPTIONS or markers, and a manifest that is LevelDB's";
+    let bytes = listing.bytes_on_disk;
+    Ok(recognised(Engine::Goleveldb, "leveldb format", evidence, has_tables, bytes))
+}
+
+fn is_badger(path: &Path, listing: &Listing) -> bool {
+    let is_named = || listing.has("KEYREGISTRY") || listing.numbered(".vlog").is_some();
+    let has_magic =
+        || read_start(&path.join("MANIFEST"), 4).is_ok_and(|start| start == BADGER_MANIFEST_MAGIC);
+    is_named() || (listing.has("MANIFEST") && has_magic())
+}
+
+/// Says what is missing where something of a database is left.
+fn nothing_known(path: &Path, listing: &Listing) -> transload_store::Error {
+    let is_remains = |name: &str| {
+        name.starts_with("MANIFEST-") || name.ends_with(".ldb") || name.ends_with(".sst")
+    };
+    let what = if listing.find(is_remains).is_some() {
+        "these are files of a database whose entry point (CURRENT, OPTIONS or a marker) is missing"
+    } else {
+        "these are no files of a database that transload knows"
+    };
+    foreign(path, what).with("seen", listing.sample())
+}
