@@ -119,6 +119,46 @@ pub(crate) enum Command {
     #[command(after_help = "Examples:\n  transload convert data/blockstore.db --to pebble1 \
         /mnt/new/blockstore.db\n  transload convert chain.db --to sqlite chain.sqlite")]
     Convert(Convert),
+    /// Write the plan of a migration, and show what earlier plans said
+    #[command(
+        args_conflicts_with_subcommands = true,
+        subcommand_negates_reqs = true,
+        after_help = "Examples:\n  transload plan ~/.gaia --to pebble1\n  \
+            transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
+            Nothing is copied or changed; the plan is kept in HOME/.transload."
+    )]
+    Plan(PlanCommand),
+    /// Plan, copy, verify, ask, swap: the whole way to another engine
+    #[command(after_help = "Examples:\n  transload migrate ~/.gaia --to pebble1\n  \
+        transload migrate ~/.gaia --to pebble1 --yes\n\n\
+        Stop the node first. Nothing of the old databases is deleted: `transload rollback HOME` \
+        brings them back until you say `transload finalize HOME`.")]
+    Migrate(Migrate),
+    /// Show where a migration stands, chunk by chunk
+    #[command(after_help = "Examples:\n  transload status ~/.gaia\n  \
+        transload status ~/.gaia --follow\n\n\
+        Chunk map: . to do, c being worked on, d copied, h copied and slow or tried again, \
+        v verified, x failed.")]
+    Status(Status),
+    /// Ask a running migration to stop at the next good place
+    #[command(after_help = "Example:\n  transload halt ~/.gaia")]
+    Halt(OfHome),
+    /// Go on with a migration that was stopped or killed
+    #[command(after_help = "Example:\n  transload resume ~/.gaia")]
+    Resume(Confirmed),
+    /// Go back to the old databases
+    #[command(after_help = "Example:\n  transload rollback ~/.gaia\n\n\
+        Stop the node first. Refused where going back could lose blocks or sign twice; the \
+        text says why and what to do instead.")]
+    Rollback(Confirmed),
+    /// Free the old databases, when you are sure: there is no way back afterwards
+    #[command(after_help = "Example:\n  transload finalize ~/.gaia")]
+    Finalize(Confirmed),
+    /// Write a redacted archive that helps somebody else to see what is wrong
+    #[command(after_help = "Example:\n  transload doctor ~/.gaia support.tar\n\n\
+        The archive holds plan, status, journal events, file names and sizes; no keys, no \
+        values, no signer state.")]
+    Doctor(Doctor),
     /// Print a completion script for a shell
     #[command(after_help = "Example:\n  transload completions bash > \
         /etc/bash_completion.d/transload")]
@@ -236,6 +276,132 @@ pub(crate) struct Convert {
     /// Accept that the target promises less in this way; `transload engines` lists promises
     #[arg(long, value_name = "NAME", value_parser = weakness)]
     pub accept_weaker: Vec<Weakness>,
+}
+
+/// What a migration shall do.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Wish {
+    /// The engine to move to
+    #[arg(long, value_name = "ENGINE", value_parser = engine, required = true)]
+    pub(crate) to: Option<Engine>,
+    /// Move only this database (may be given more than once) [default: all that the config's
+    /// engine keys govern]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) only: Vec<String>,
+    /// Build the new databases in this folder, which may be on another volume
+    #[arg(long, value_name = "DIR")]
+    pub(crate) target_dir: Option<PathBuf>,
+    /// How paths change place: `exchange` leaves no moment without a database; `rename` is for
+    /// file systems without it, and a node started in that moment would make an empty database
+    #[arg(long, value_enum, default_value_t = Swap::Exchange, value_name = "HOW")]
+    pub(crate) swap: Swap,
+    /// Accept that the target promises less in this way
+    #[arg(long, value_name = "NAME", value_parser = weakness)]
+    pub(crate) accept_weaker: Vec<Weakness>,
+    /// Where trust comes from
+    #[command(flatten)]
+    pub(crate) trust: Trust,
+    /// State versions to recompute: all, latest, or a list such as 100,200
+    #[arg(long, default_value = "all", value_name = "WHICH", value_parser = versions)]
+    pub(crate) versions: transload_store::VersionChoice,
+    /// In how many blocks your chain jails a validator that misses too many; the plan says what
+    /// the stop means
+    #[arg(long, value_name = "N")]
+    pub(crate) signed_blocks_window: Option<u64>,
+    /// The chain's block interval in milliseconds
+    #[arg(long, value_name = "MS")]
+    pub(crate) block_interval: Option<u64>,
+}
+
+/// How paths change place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Swap {
+    /// In one step.
+    Exchange,
+    /// In three renames.
+    Rename,
+}
+
+/// Arguments of `plan`.
+#[derive(Debug, Args)]
+pub(crate) struct PlanCommand {
+    /// Looks at earlier plans
+    #[command(subcommand)]
+    pub(crate) history: Option<PlanHistory>,
+    /// The node's home
+    #[arg(required = true)]
+    pub(crate) home: Option<PathBuf>,
+    /// What to plan
+    #[command(flatten)]
+    pub(crate) wish: Wish,
+}
+
+/// Earlier plans.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PlanHistory {
+    /// List the plans made for a home
+    Log {
+        /// The node's home
+        home: PathBuf,
+    },
+    /// Show what differs between two plans
+    Diff {
+        /// The node's home
+        home: PathBuf,
+        /// Number of the earlier plan, as `plan log` lists it
+        before: u32,
+        /// Number of the later plan
+        after: u32,
+    },
+}
+
+/// Arguments of `migrate`.
+#[derive(Debug, Args)]
+pub(crate) struct Migrate {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// What to do
+    #[command(flatten)]
+    pub(crate) wish: Wish,
+    /// Don't ask before the swap
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `status`.
+#[derive(Debug, Args)]
+pub(crate) struct Status {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// Go on showing it until the migration stops or ends
+    #[arg(long)]
+    pub(crate) follow: bool,
+}
+
+/// A home.
+#[derive(Debug, Args)]
+pub(crate) struct OfHome {
+    /// The node's home
+    pub(crate) home: PathBuf,
+}
+
+/// A home and a yes.
+#[derive(Debug, Args)]
+pub(crate) struct Confirmed {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// The archive to write; nothing may be there yet
+    pub(crate) archive: PathBuf,
 }
 
 fn weakness(text: &str) -> Result<Weakness, String> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use transload_chains::cometbft::CometBft;
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_engine::{
-    Cancel, Error, Kind, Limits, OpenHome, OpenOptions, Result, StepHook, TallyOptions, Watch,
+    Cancel, Error, FileSwap, Kind, Limits, Migration, OpenHome, OpenOptions, Result, StepHook, TallyOptions, Watch, World,
 };
 use transload_store::Profile;
 
@@ -86,6 +86,46 @@ impl Context {
         let screen = Arc::new(Screen::new());
         let watch = Watch { sink: screen.clone(), cancel, hook: Arc::clone(&self.hook) };
         Ok((watch, screen))
+    }
+
+    /// Opens the migration of a home and becomes its owner.
+    ///
+    /// # Errors
+    /// Those of [`Migration::open`].
+    pub(crate) fn migration<'a>(
+        &'a self,
+        home: &Path,
+        profiles: &'a [&'a dyn Profile],
+        watch: &Watch,
+    ) -> Result<Migration<'a>> {
+        let world = World { profiles, engines: &self.engines, swapper: &FileSwap };
+        Migration::open(home, world, watch)
+    }
+
+    /// Asks a person on the terminal; `yes` answers for them.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the answer isn't yes, or when there is nobody to ask.
+    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<()> {
+        if yes {
+            return Ok(());
+        }
+        let declined = |why: &str| {
+            Error::new(Kind::Stopped, "ask for a yes", why.to_owned())
+                .next("call again with --yes, or answer yes on a terminal")
+        };
+        let mut input = std::io::stdin();
+        if !input.is_terminal() {
+            return Err(declined("there is no terminal to ask on"));
+        }
+        let _ = write!(std::io::stderr(), "{question} [yes/no] ");
+        let mut answer = String::new();
+        // A line of yes or no is short; the rest of a longer one doesn't matter.
+        let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(&mut input), &mut answer);
+        match read {
+            Ok(_) if answer.trim() == "yes" => Ok(()),
+            _ => Err(declined("the answer was not yes")),
+        }
     }
 
     /// Whether to print JSON.

@@ -5,4 +5,5 @@
 pub(crate) mod error;
 pub(crate) mod json;
 pub(crate) mod progress;
+pub(crate) mod report;
 pub(crate) mod text;

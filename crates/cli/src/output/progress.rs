@@ -33,6 +33,15 @@ impl Screen {
         Self { began: Instant::now(), state: Mutex::new(state) }
     }
 
+    /// Lets somebody else write to standard error while the bar is away.
+    pub(crate) fn pause(&self, write: impl FnOnce()) {
+        let state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match &state.bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
     /// Takes the bar away.
     pub(crate) fn finish(&self) {
         let state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -1,0 +1,93 @@
+//! `transload migrate` and `transload resume`: the way to another engine.
+
+use super::plan;
+use super::verify::exit_of;
+use crate::args::{Confirmed, Migrate};
+use crate::context::Context;
+use crate::exit::Exit;
+use crate::output::report;
+use std::io::Write;
+use transload_engine::phase::{Phase, State};
+use transload_engine::{Error, Kind, Migration, Result, make_plan};
+
+/// Runs `migrate`.
+pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
+    let (watch, screen) = context.watch()?;
+    let profiles = context.profiles();
+    let outcome = (|| {
+        let mut migration = context.migration(&args.home, &profiles, &watch)?;
+        match migration.state()? {
+            State::In(Phase::Planned | Phase::Finalized | Phase::RolledBack) => {
+                let request = plan::request(context, &args.home, &args.wish)?;
+                let planned = make_plan(&request, &profiles, context.engines(), &watch)?;
+                migration.accept(planned.clone())?;
+                let preflight = migration.preflight()?;
+                screen.pause(|| tell(&plan::text(&planned, &preflight)));
+            }
+            _ => refuse_another_target(&migration, args)?,
+        }
+        go_on(context, &mut migration, args.yes, &screen)
+    })();
+    screen.finish();
+    outcome
+}
+
+/// Runs `resume`.
+pub(crate) fn resume(context: &Context, args: &Confirmed) -> Result<Exit> {
+    let (watch, screen) = context.watch()?;
+    let profiles = context.profiles();
+    let outcome = (|| {
+        let mut migration = context.migration(&args.home, &profiles, &watch)?;
+        migration.resume()?;
+        go_on(context, &mut migration, args.yes, &screen)
+    })();
+    screen.finish();
+    outcome
+}
+
+/// A migration that is under way goes on to its own target, not to another.
+fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
+    let planned = migration.plan().map(|plan| plan.engine);
+    if planned == args.wish.to {
+        return Ok(());
+    }
+    let under_way = planned.map_or_else(|| "another engine".into(), |engine| engine.to_string());
+    Err(Error::new(
+        Kind::Refused,
+        "begin a migration",
+        format!("a migration to {under_way} is under way in this home"),
+    )
+    .next("`transload resume HOME` goes on with it, `transload rollback HOME` ends it"))
+}
+
+/// From wherever the journal stands to the soaking home.
+fn go_on(
+    context: &Context,
+    migration: &mut Migration<'_>,
+    yes: bool,
+    screen: &crate::output::progress::Screen,
+) -> Result<Exit> {
+    if !matches!(migration.state()?, State::In(Phase::Soaking | Phase::RolledBack | Phase::Finalized))
+    {
+        migration.run_to_ready()?;
+        let verified = migration.report()?;
+        screen.pause(|| {
+            if let Some(verified) = &verified {
+                tell(&report::text(verified));
+            }
+        });
+        screen.finish();
+        context.confirm("The copy is verified. Put it in the place of the old databases?", yes)?;
+        migration.cut_over("the operator at the command line")?;
+    }
+    screen.finish();
+    let state = migration.state()?;
+    let document = report::Document::new(migration.report()?, state);
+    context.print(&document, || report::ending(migration, state));
+    Ok(document.report.as_ref().map_or(Exit::Done, |report| exit_of(&report.verdict)))
+}
+
+fn tell(text: &str) {
+    // Nobody may be listening any more; that is no reason to stop a migration.
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}

@@ -1,0 +1,83 @@
+//! `transload status` and `transload halt`: a look at, and a word to, a running migration.
+
+use crate::args::{OfHome, Status as Arguments};
+use crate::context::Context;
+use crate::exit::Exit;
+use bytesize::ByteSize;
+use std::fmt::Write as _;
+use std::time::Duration;
+use transload_engine::{Answer, Request, Result, Status, ask, read_status, state_dir_of};
+
+/// How often `--follow` looks.
+const FOLLOW_EVERY: Duration = Duration::from_secs(1);
+
+/// Chunks a line of the map.
+const MAP_WIDTH: usize = 64;
+
+/// Runs `status`.
+pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
+    let state_dir = state_dir_of(&args.home);
+    loop {
+        let status = read_status(&state_dir)?;
+        context.print(&status, || text(&status));
+        let is_over = status.halted
+            || !matches!(status.phase.as_str(), "copying" | "verifying" | "cutting_over");
+        if !args.follow || is_over {
+            return Ok(Exit::Done);
+        }
+        std::thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+/// Runs `halt`.
+pub(crate) fn halt(context: &Context, args: &OfHome) -> Result<Exit> {
+    let answer = ask(&state_dir_of(&args.home), Request::Halt)?;
+    context.print(&answer, || match &answer {
+        Answer::Halting => "it stops at the next good place; `transload resume HOME` goes on\n".into(),
+        Answer::Status { status } => text(status),
+        Answer::NotUnderstood { why } => format!("it didn't understand: {why}\n"),
+    });
+    Ok(Exit::Done)
+}
+
+fn text(status: &Status) -> String {
+    let halted = if status.halted { ", waits for a person" } else { "" };
+    let mut text = format!(
+        "{}{halted}, attempt {}, process {}\n",
+        status.phase.replace('_', " "),
+        status.attempt,
+        status.pid
+    );
+    if let Some(progress) = &status.progress {
+        let eta = progress.eta_seconds.map_or_else(String::new, |left| format!(", {left} s left"));
+        let _ = writeln!(
+            text,
+            "{}: {:.1} %, {} of {}, {}/s{eta}, {} retried, {} failed",
+            progress.stage,
+            progress.fraction * 100.0,
+            ByteSize(progress.bytes_done),
+            ByteSize(progress.bytes_total),
+            ByteSize(progress.bytes_per_second),
+            progress.retried,
+            progress.failed
+        );
+    }
+    for database in &status.databases {
+        let _ = writeln!(
+            text,
+            "\n{}: {} done, {} verified, {} failed, {} hot",
+            database.name, database.done, database.verified, database.failed, database.hot
+        );
+        let map: Vec<char> = database.map.chars().collect();
+        for line in map.chunks(MAP_WIDTH) {
+            let _ = writeln!(text, "  {}", line.iter().collect::<String>());
+        }
+    }
+    for notice in &status.notices {
+        let _ = writeln!(text, "note: {notice}");
+    }
+    if let Some(error) = &status.error {
+        let _ = writeln!(text, "error: {error}");
+    }
+    text
+}

@@ -1,0 +1,94 @@
+//! The report of a migration, for people and as JSON.
+
+use bytesize::ByteSize;
+use serde::Serialize;
+use std::fmt::Write as _;
+use transload_engine::phase::{Phase, State};
+use transload_engine::{Migration, RunReport};
+
+/// What `migrate`, `resume`, `rollback` and `finalize` print.
+#[derive(Debug, Serialize)]
+pub(crate) struct Document {
+    schema: &'static str,
+    state: String,
+    /// The report of the last verification.
+    pub(crate) report: Option<RunReport>,
+}
+
+impl Document {
+    /// The document of a migration in `state`.
+    pub(crate) fn new(report: Option<RunReport>, state: State) -> Self {
+        Self { schema: "transload.migrate.v1", state: state.to_string(), report }
+    }
+}
+
+/// The report as text.
+pub(crate) fn text(report: &RunReport) -> String {
+    let mut text = format!("\nreport of attempt {}\n", report.attempt);
+    for phase in &report.phases {
+        let seconds = phase.millis / 1_000;
+        let _ = writeln!(text, "  {:<14}{seconds:>6}.{:03} s", phase.phase, phase.millis % 1_000);
+    }
+    let _ = writeln!(
+        text,
+        "  {} records, {} copied at {}/s, peak memory {}",
+        report.records,
+        ByteSize(report.bytes_copied),
+        ByteSize(report.copy_bytes_per_second),
+        ByteSize(report.peak_memory_bytes)
+    );
+    for database in &report.databases {
+        let _ = writeln!(
+            text,
+            "  {:<24}{} -> {}: {} entries read back on both sides and equal",
+            database.name, database.from, database.to, database.entries_compared
+        );
+    }
+    let _ = writeln!(text, "\n{:<36}{:>10}{:>8}{:>9}", "check on the target", "checked", "failed", "skipped");
+    for check in &report.verdict.checks {
+        let _ = writeln!(
+            text,
+            "{:<36}{:>10}{:>8}{:>9}  {}",
+            check.name, check.checked, check.failed, check.skipped, check.note
+        );
+    }
+    let _ = writeln!(text, "trust: {}", report.verdict.trust);
+    for (what, tables) in [
+        ("authenticated", &report.reach.authenticated),
+        ("only compared", &report.reach.compared_only),
+        ("not looked at", &report.reach.not_looked_at),
+    ] {
+        if !tables.is_empty() {
+            let _ = writeln!(text, "{what}: {}", tables.join(", "));
+        }
+    }
+    for limit in &report.verdict.limits {
+        let _ = writeln!(text, "never authenticated: {limit}");
+    }
+    for notice in &report.verdict.notices {
+        let _ = writeln!(text, "note: {notice}");
+    }
+    let _ = writeln!(text, "dataset root {} on both sides\n", report.dataset_root);
+    text
+}
+
+/// What a person should know and do now.
+pub(crate) fn ending(migration: &Migration<'_>, state: State) -> String {
+    let home = migration
+        .plan()
+        .map_or_else(|| "HOME".into(), |plan| plan.home.path.display().to_string());
+    match state {
+        State::In(Phase::Soaking) => format!(
+            "done: the home stands on the new databases; the old ones are kept whole.\n\
+             next: start the node and watch it.\n\
+             \x20     back:    transload rollback {home}\n\
+             \x20     forward: transload finalize {home}   (frees the old databases for good)\n"
+        ),
+        State::In(Phase::RolledBack) => format!(
+            "done: the home stands on the old databases again.\n\
+             next: the node can be started as it was. `transload finalize {home}` frees the copy.\n"
+        ),
+        State::In(Phase::Finalized) => "done: the old copies are gone.\n".into(),
+        other => format!("the migration is {other}\n"),
+    }
+}
