@@ -8,7 +8,8 @@ use std::sync::Arc;
 use transload_chains::cometbft::CometBft;
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_engine::{
-    Cancel, Error, FileSwap, Kind, Limits, Migration, OpenHome, OpenOptions, Result, StepHook, TallyOptions, Watch, World,
+    Cancel, Error, FileSwap, Kind, Limits, Migration, OpenHome, OpenOptions, Result, StepHook,
+    TallyOptions, Watch, World,
 };
 use transload_store::Profile;
 
@@ -121,7 +122,8 @@ impl Context {
         let _ = write!(std::io::stderr(), "{question} [yes/no] ");
         let mut answer = String::new();
         // A line of yes or no is short; the rest of a longer one doesn't matter.
-        let read = std::io::BufRead::read_line(&mut std::io::BufReader::new(&mut input), &mut answer);
+        let read =
+            std::io::BufRead::read_line(&mut std::io::BufReader::new(&mut input), &mut answer);
         match read {
             Ok(_) if answer.trim() == "yes" => Ok(()),
             _ => Err(declined("the answer was not yes")),

@@ -67,8 +67,10 @@ fn go_on(
     yes: bool,
     screen: &crate::output::progress::Screen,
 ) -> Result<Exit> {
-    if !matches!(migration.state()?, State::In(Phase::Soaking | Phase::RolledBack | Phase::Finalized))
-    {
+    if !matches!(
+        migration.state()?,
+        State::In(Phase::Soaking | Phase::RolledBack | Phase::Finalized)
+    ) {
         migration.run_to_ready()?;
         let verified = migration.report()?;
         screen.pause(|| {

@@ -32,7 +32,8 @@ pub(crate) fn run(context: &Context, args: &PlanCommand) -> Result<Exit> {
     let home = args.home.as_deref().unwrap_or_else(|| Path::new("."));
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
-    let plan = make_plan(&request(context, home, &args.wish)?, &profiles, context.engines(), &watch);
+    let plan =
+        make_plan(&request(context, home, &args.wish)?, &profiles, context.engines(), &watch);
     screen.finish();
     let plan = plan?;
     let mut migration = context.migration(home, &profiles, &watch)?;
@@ -188,11 +189,7 @@ fn diff(context: &Context, home: &Path, before: u32, after: u32) -> Result<Exit>
     };
     let changes = plan_diff(&read(before)?, &read(after)?)?
         .into_iter()
-        .map(|change| Change {
-            field: change.field,
-            before: change.before,
-            after: change.after,
-        })
+        .map(|change| Change { field: change.field, before: change.before, after: change.after })
         .collect();
     let document = DiffDocument { schema: "transload.plan-diff.v1", changes };
     context.print(&document, || {

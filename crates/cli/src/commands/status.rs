@@ -33,7 +33,9 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
 pub(crate) fn halt(context: &Context, args: &OfHome) -> Result<Exit> {
     let answer = ask(&state_dir_of(&args.home), Request::Halt)?;
     context.print(&answer, || match &answer {
-        Answer::Halting => "it stops at the next good place; `transload resume HOME` goes on\n".into(),
+        Answer::Halting => {
+            "it stops at the next good place; `transload resume HOME` goes on\n".into()
+        }
         Answer::Status { status } => text(status),
         Answer::NotUnderstood { why } => format!("it didn't understand: {why}\n"),
     });

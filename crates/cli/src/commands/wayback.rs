@@ -8,12 +8,9 @@ use transload_engine::{Migration, Result};
 
 /// Runs `rollback`.
 pub(crate) fn roll_back(context: &Context, args: &Confirmed) -> Result<Exit> {
-    end(
-        context,
-        args,
-        "Put the old databases back? The node must be stopped.",
-        |migration| migration.roll_back("the operator at the command line"),
-    )
+    end(context, args, "Put the old databases back? The node must be stopped.", |migration| {
+        migration.roll_back("the operator at the command line")
+    })
 }
 
 /// Runs `finalize`.

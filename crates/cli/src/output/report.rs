@@ -44,7 +44,11 @@ pub(crate) fn text(report: &RunReport) -> String {
             database.name, database.from, database.to, database.entries_compared
         );
     }
-    let _ = writeln!(text, "\n{:<36}{:>10}{:>8}{:>9}", "check on the target", "checked", "failed", "skipped");
+    let _ = writeln!(
+        text,
+        "\n{:<36}{:>10}{:>8}{:>9}",
+        "check on the target", "checked", "failed", "skipped"
+    );
     for check in &report.verdict.checks {
         let _ = writeln!(
             text,
@@ -74,9 +78,8 @@ pub(crate) fn text(report: &RunReport) -> String {
 
 /// What a person should know and do now.
 pub(crate) fn ending(migration: &Migration<'_>, state: State) -> String {
-    let home = migration
-        .plan()
-        .map_or_else(|| "HOME".into(), |plan| plan.home.path.display().to_string());
+    let home =
+        migration.plan().map_or_else(|| "HOME".into(), |plan| plan.home.path.display().to_string());
     match state {
         State::In(Phase::Soaking) => format!(
             "done: the home stands on the new databases; the old ones are kept whole.\n\
