@@ -33,10 +33,19 @@ impl ErrorDocument {
                 Effect::NotApplied => "nothing",
                 Effect::Unknown => "unknown",
             },
-            next: error.next_step().map(str::to_owned),
+            next: next_step(error).map(str::to_owned),
             exit_code: crate::exit::Exit::of(error.kind()).code(),
         }
     }
+}
+
+/// The detail with which the registry says how a missing driver can be had.
+const HOW_TO_GET: &str = "how to get it";
+
+/// What to do next, as the engine says it, or how to get what is missing.
+fn next_step(error: &Error) -> Option<&str> {
+    let how = error.context().iter().find(|(name, _)| *name == HOW_TO_GET);
+    error.next_step().or(how.map(|(_, text)| text.as_str()))
 }
 
 /// The error as text.
@@ -46,7 +55,13 @@ pub(crate) fn render(error: &Error, colour: bool) -> String {
         if colour { ("\x1b[31;1m", "\x1b[1m", "\x1b[0m") } else { ("", "", "") };
     let mut text = format!("{red}error{reset}: {bold}{}{reset}\n", error.message());
     let mut places = vec![format!("while trying to {}", error.operation())];
-    places.extend(error.context().iter().map(|(name, value)| format!("{name} {value}")));
+    places.extend(
+        error
+            .context()
+            .iter()
+            .filter(|(name, _)| *name != HOW_TO_GET)
+            .map(|(name, value)| format!("{name} {value}")),
+    );
     text.push_str(&format!("  where   {}\n", places.join(", ")));
     let state = match (error.kind(), error.effect()) {
         (_, Effect::Unknown) => "something may have been changed; look before you start the node",
@@ -56,7 +71,7 @@ pub(crate) fn render(error: &Error, colour: bool) -> String {
         _ => "nothing was changed; the node can be started as it was",
     };
     text.push_str(&format!("  state   {state}\n"));
-    if let Some(next) = error.next_step() {
+    if let Some(next) = next_step(error) {
         text.push_str(&format!("  next    {next}\n"));
     }
     text

@@ -416,6 +416,14 @@ impl Migration<'_> {
     }
 }
 
+/// Whether there is a file anywhere below; folders alone are what names such as
+/// `snapshots/metadata.db` leave behind.
 fn holds_something(folder: &std::path::Path) -> bool {
-    fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some())
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    entries.into_iter().any(|entry| {
+        entry.is_ok_and(|entry| {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            !is_folder || holds_something(&entry.path())
+        })
+    })
 }
