@@ -4,6 +4,7 @@
 
 mod sample;
 
+use proptest::prelude::*;
 use sample::{Sample, block_key, evidence_key, names, position};
 use transload_chains::cometbft::CometBft;
 use transload_chains::cometbft::layout::{evidence as evidence_table, tx_index};
@@ -590,6 +591,61 @@ fn any_changed_byte_of_a_block_store_is_found() {
         }
     }
     assert!(tried > 200);
+}
+
+#[test]
+fn forged_heights_of_the_store_end_in_findings() {
+    for (state, check) in [
+        // base 6, height 1
+        (vec![8, 6, 16, 1], "block_store_state"),
+        // base 1, height 2^62
+        (vec![8, 1, 16, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40], "block_store_state"),
+        (vec![0xff], "block_store_state"),
+    ] {
+        let mut sample = Sample::load("v0.38-genesis");
+        *sample.value(BLOCKS, b"blockStore") = state;
+        assert!(counts(&sample.verify(), check).1 > 0);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn no_change_of_stored_bytes_makes_the_verifier_panic(
+        changes in proptest::collection::vec(
+            (0_usize..4, any::<prop::sample::Index>(), any::<prop::sample::Index>(), any::<u8>(), 0..4),
+            1..6,
+        ),
+    ) {
+        let mut sample = Sample::load("v0.38-extended");
+        for (database, key, at, byte, how) in changes {
+            let entries = sample.database([BLOCKS, STATE, EVIDENCE, INDEX][database]);
+            if entries.is_empty() {
+                continue;
+            }
+            let keys: Vec<Vec<u8>> = entries.keys().cloned().collect();
+            let mut key = keys[key.index(keys.len())].clone();
+            let mut value = entries.remove(&key).unwrap();
+            match how {
+                0 if !value.is_empty() => {
+                    let at = at.index(value.len());
+                    value[at] = byte;
+                }
+                1 if !value.is_empty() => value.truncate(at.index(value.len())),
+                2 => {
+                    let at = at.index(key.len());
+                    key[at] = byte;
+                }
+                _ => value.insert(at.index(value.len() + 1), byte),
+            }
+            // Heights of 2^62 take a while to be given up; another test has them.
+            if key != b"blockStore" {
+                entries.insert(key, value);
+            }
+        }
+        sample.verify();
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use transload_codec::proto::Shape;
 use transload_model::layout::Layout as _;
 use transload_model::record::TableName;
@@ -69,6 +70,9 @@ impl<'c, 'a> Heights<'c, 'a> {
             if !each() {
                 return Ok(None);
             }
+            if self.ctx.is_hopeless() {
+                break;
+            }
         }
         Ok(Some(self.finish()))
     }
@@ -105,6 +109,7 @@ impl<'c, 'a> Heights<'c, 'a> {
                 }
             }
             None => {
+                self.ctx.missing.fetch_add(1, Ordering::Relaxed);
                 let what = "the block meta is missing".to_owned();
                 self.blockstore_finding(checks::STORE_STATE, table::META, height, what);
             }

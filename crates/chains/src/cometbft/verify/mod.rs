@@ -43,6 +43,10 @@ const HEIGHTS_PER_RANGE_MIN: u64 = 512;
 const HEIGHTS_PER_RANGE_MAX: u64 = 65_536;
 const RANGES_PER_WORKER: u64 = 16;
 
+/// Missing heights after which the rest isn't looked at: a forged height of the store must not
+/// keep a verifier busy for ever.
+const HEIGHTS_MISSING_MAX: u64 = 1_000_000;
+
 const OPERATION: &str = "verify a CometBFT home";
 
 /// What all checks share.
@@ -60,6 +64,8 @@ pub(super) struct Ctx<'a> {
     /// Height of the state after the last block applied.
     state_height: Option<u64>,
     rules: Ed25519Rules,
+    /// Heights whose meta is missing, so far.
+    missing: AtomicU64,
 }
 
 /// A signature that waits in a batch, named.
@@ -80,6 +86,10 @@ pub(super) struct EvidencePlace {
 }
 
 impl Ctx<'_> {
+    fn is_hopeless(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) > HEIGHTS_MISSING_MAX
+    }
+
     fn block_table(&self, table: usize) -> TableName {
         self.blocks.layout.tables()[table].name.clone()
     }
@@ -169,7 +179,20 @@ fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Option<Ctx<'a>>
     };
     let stored_blocks = blocks.snapshot.get(block_table::STATE_KEY)?;
     let range = match stored_blocks.as_deref().map(BlockStoreState::decode).transpose() {
-        Ok(range) => range.and_then(|range| range.range()),
+        Ok(Some(stored)) => {
+            if stored.range().is_none() && stored != BlockStoreState::default() {
+                verdict.find(finding(
+                    checks::STORE_STATE,
+                    database::BLOCKSTORE,
+                    None,
+                    block_table::STATE_KEY,
+                    None,
+                    format!("heights {} to {} are no range", stored.base, stored.height),
+                ));
+            }
+            stored.range()
+        }
+        Ok(None) => None,
         Err(error) => {
             verdict.find(finding(
                 checks::STORE_STATE,
@@ -228,6 +251,7 @@ fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Option<Ctx<'a>>
         first,
         last,
         rules,
+        missing: AtomicU64::new(0),
     }))
 }
 
@@ -250,7 +274,7 @@ fn check_heights(
         lock(&failure).get_or_insert(error);
     };
     let work = || {
-        while !stop.load(Ordering::Relaxed) {
+        while !stop.load(Ordering::Relaxed) && !ctx.is_hopeless() {
             let range = next.fetch_add(1, Ordering::Relaxed);
             if range >= ranges {
                 break;
@@ -282,6 +306,11 @@ fn check_heights(
     let mut whole = Outcome::new();
     for (_, outcome) in outcomes {
         whole.follow(outcome);
+    }
+    if ctx.is_hopeless() {
+        let left = total.saturating_sub(done.load(Ordering::Relaxed));
+        let why = format!("more than {HEIGHTS_MISSING_MAX} heights are missing");
+        whole.verdict.skip(checks::STORE_STATE, left, why);
     }
     Ok(whole)
 }

@@ -276,11 +276,12 @@ impl BlockStoreState {
         Ok(state)
     }
 
-    /// First and last height kept; `None` for an empty store.
+    /// First and last height kept; `None` for an empty store, and for heights that are no
+    /// range.
     #[must_use]
     pub fn range(&self) -> Option<(u64, u64)> {
         let last = u64::try_from(self.height).ok().filter(|height| *height > 0)?;
         let first = u64::try_from(self.base).ok()?.max(1);
-        Some((first, last))
+        (first <= last).then_some((first, last))
     }
 }
