@@ -4,11 +4,12 @@
 //! the driver's buffers; finished tallies hold about one segment a MiB of data.
 
 use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use transload_model::commitment::TableCommitment;
 use transload_model::layout::Layout;
-use transload_model::walk::{ChunkTally, ChunkWalk, WalkError, assemble};
+use transload_model::walk::{Assembly, ChunkTally, ChunkWalk, WalkError};
 use transload_store::{KeyRange, Scan, ScanReceipt, Snapshot};
 
 /// How to scan.
@@ -99,29 +100,27 @@ pub fn tally(
     let ranges = aligned_ranges(snapshot, layout, options.chunk_bytes)
         .map_err(|error| Error::store(Kind::Difference, "divide", error))?;
     let next = AtomicUsize::new(0);
-    let done: Mutex<Vec<Option<(ChunkTally, ScanReceipt)>>> =
-        Mutex::new(ranges.iter().map(|_| None).collect());
+    let joined = Mutex::new(Joined::new(layout, ranges.len()));
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let workers = options.workers.clamp(1, ranges.len());
     let work = || {
-        while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
-            let result = tally_range(snapshot, layout, range, |_, _| Ok(()));
-            let index = ranges.partition_point(|other| other.start < range.start);
-            match result {
-                Ok((tally, receipt)) => {
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            let Some(range) = ranges.get(index) else { return };
+            let scanned =
+                tally_range(snapshot, layout, range, |_, _| Ok(())).and_then(|(tally, receipt)| {
                     let go_on = progress(receipt.entries, receipt.bytes);
-                    lock(&done)[index] = Some((tally, receipt));
+                    lock(&joined).take(index, tally, receipt)?;
                     if go_on {
-                        continue;
+                        Ok(())
+                    } else {
+                        Err(Error::new(Kind::Stopped, "scan", "stopped as asked"))
                     }
-                    let stop = Error::new(Kind::Stopped, "scan", "stopped as asked");
-                    lock(&failure).get_or_insert(stop);
-                }
-                Err(error) => {
-                    lock(&failure).get_or_insert(error);
-                }
+                });
+            if let Err(error) = scanned {
+                lock(&failure).get_or_insert(error);
+                next.store(ranges.len(), Ordering::Relaxed);
             }
-            next.store(ranges.len(), Ordering::Relaxed);
         }
     };
     std::thread::scope(|scope| {
@@ -133,20 +132,50 @@ pub fn tally(
     if let Some(error) = lock(&failure).take() {
         return Err(error);
     }
-    let (mut tallies, mut chunks) = (Vec::new(), Vec::new());
-    let (mut entries, mut bytes) = (0, 0);
-    let done = std::mem::take(&mut *lock(&done));
-    for (range, chunk) in ranges.into_iter().zip(done) {
-        let Some((tally, receipt)) = chunk else {
-            return Err(Error::new(Kind::Difference, "scan", "a chunk was never scanned"));
-        };
-        entries += receipt.entries;
-        bytes += receipt.bytes;
-        tallies.push(tally);
-        chunks.push((range, receipt));
+    let joined = joined.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    joined.finish(ranges)
+}
+
+/// Chunks as they come in from several workers, joined as soon as those before them are there.
+struct Joined<'a> {
+    assembly: Assembly<'a>,
+    waiting: BTreeMap<usize, ChunkTally>,
+    joined: usize,
+    receipts: Vec<Option<ScanReceipt>>,
+}
+
+impl<'a> Joined<'a> {
+    fn new(layout: &'a dyn Layout, chunks: usize) -> Self {
+        Self {
+            assembly: Assembly::new(layout),
+            waiting: BTreeMap::new(),
+            joined: 0,
+            receipts: vec![None; chunks],
+        }
     }
-    let tables = assemble(layout, tallies).map_err(disorder)?;
-    Ok(DatabaseTally { tables, entries, bytes, chunks })
+
+    fn take(&mut self, index: usize, tally: ChunkTally, receipt: ScanReceipt) -> Result<()> {
+        self.receipts[index] = Some(receipt);
+        self.waiting.insert(index, tally);
+        while let Some(tally) = self.waiting.remove(&self.joined) {
+            self.assembly.push(tally).map_err(disorder)?;
+            self.joined += 1;
+        }
+        Ok(())
+    }
+
+    fn finish(self, ranges: Vec<KeyRange>) -> Result<DatabaseTally> {
+        let (mut entries, mut bytes, mut chunks) = (0, 0, Vec::with_capacity(ranges.len()));
+        for (range, receipt) in ranges.into_iter().zip(self.receipts) {
+            let receipt = receipt
+                .ok_or_else(|| Error::new(Kind::Difference, "scan", "a chunk was never scanned"))?;
+            entries += receipt.entries;
+            bytes += receipt.bytes;
+            chunks.push((range, receipt));
+        }
+        let tables = self.assembly.finish().map_err(disorder)?;
+        Ok(DatabaseTally { tables, entries, bytes, chunks })
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

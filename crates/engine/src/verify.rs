@@ -13,7 +13,7 @@ use crate::watch::Watch;
 use transload_model::commitment::TableCommitment;
 use transload_model::layout::{Layout, Placement};
 use transload_model::report::{Finding, printable_key};
-use transload_model::walk::{ChunkTally, ChunkWalk, assemble};
+use transload_model::walk::{Assembly, ChunkTally, ChunkWalk};
 use transload_observe::{Event, Stage};
 use transload_store::{KeyRange, Scan, ScanReceipt, Snapshot};
 
@@ -129,7 +129,7 @@ pub(crate) fn conclude(
     chunks: u64,
     log: &dyn ChunkLog,
 ) -> Result<VerifiedDatabase> {
-    let (mut source, mut target) = (Vec::new(), Vec::new());
+    let (mut source, mut target) = (Assembly::new(layout), Assembly::new(layout));
     let (mut entries, mut bytes) = (0, 0);
     for chunk in 0..chunks {
         let missing = || {
@@ -141,11 +141,11 @@ pub(crate) fn conclude(
         let verified = log.verified(database, chunk)?.ok_or_else(missing)?;
         entries += verified.receipt.entries;
         bytes += verified.receipt.bytes;
-        source.push(copied.tally);
-        target.push(verified.tally);
+        source.push(copied.tally).map_err(disorder)?;
+        target.push(verified.tally).map_err(disorder)?;
     }
-    let source = assemble(layout, source).map_err(disorder)?;
-    let tables = assemble(layout, target).map_err(disorder)?;
+    let source = source.finish().map_err(disorder)?;
+    let tables = target.finish().map_err(disorder)?;
     for (mine, theirs) in source.iter().zip(&tables) {
         if mine.root() != theirs.root() {
             return Err(Error::new(

@@ -84,6 +84,46 @@ impl Run {
         let closed: u64 = self.segments.iter().map(|segment| segment.bytes).sum();
         self.head_bytes + closed + self.tail.bytes
     }
+
+    /// Appends the stretch that follows in the same `table`. Of the leaves before a first cut
+    /// only those of the joined run stay in memory.
+    ///
+    /// # Errors
+    /// [`Disorder`] when `next` doesn't begin after this run's last key; nothing is appended
+    /// then.
+    pub fn join(&mut self, next: Run, table: &TableName) -> Result<(), Disorder> {
+        let Some((first, last)) = next.keys else { return Ok(()) };
+        match &mut self.keys {
+            None => self.keys = Some((first.clone(), last)),
+            Some((_, previous)) if *previous >= first => {
+                return Err(Disorder {
+                    table: table.clone(),
+                    previous: previous.clone(),
+                    key: first,
+                });
+            }
+            Some((_, previous)) => *previous = last,
+        }
+        if !self.head_closed {
+            self.head.extend(next.head);
+            self.head_bytes += next.head_bytes;
+            self.head_closed = next.head_closed;
+            self.segments = next.segments;
+            self.tail = next.tail;
+            return Ok(());
+        }
+        for leaf in next.head {
+            self.tail.push(&first, 0, leaf);
+        }
+        self.tail.bytes += next.head_bytes;
+        if next.head_closed {
+            let segment = self.tail.close();
+            self.segments.push(segment);
+            self.segments.extend(next.segments);
+            self.tail = next.tail;
+        }
+        Ok(())
+    }
 }
 
 /// Makes one [`Run`].

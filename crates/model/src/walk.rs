@@ -11,6 +11,7 @@ use crate::record::record_bytes;
 use crate::tree::{Disorder, Run, RunBuilder, TableAssembler};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 /// Entries of one group that may stand out of order (see
 /// [`Placement::Record::ordered_prefix_bytes`]). A block of 4 GiB has 65,536 parts; a group above
@@ -126,6 +127,60 @@ impl<'a> ChunkWalk<'a> {
     }
 }
 
+/// Joins the tallies of a database's chunks, one after another in physical order, into its
+/// tables.
+///
+/// Memory: the finished segments (about one a MiB of data) and, for each stream, the leaves
+/// before its first cut.
+pub struct Assembly<'a> {
+    layout: &'a dyn Layout,
+    by_slot: BTreeMap<(usize, u32), Run>,
+}
+
+impl<'a> Assembly<'a> {
+    /// The tables of `layout`, still empty.
+    #[must_use]
+    pub fn new(layout: &'a dyn Layout) -> Self {
+        Self { layout, by_slot: BTreeMap::new() }
+    }
+
+    /// Takes the next chunk.
+    ///
+    /// # Errors
+    /// [`WalkError::Disorder`] when it doesn't follow the one before it.
+    pub fn push(&mut self, tally: ChunkTally) -> Result<(), WalkError> {
+        for (slot, run) in tally.runs {
+            match self.by_slot.entry(slot) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(run);
+                }
+                Entry::Occupied(mut joined) => {
+                    let table = &self.layout.tables()[slot.0].name;
+                    joined.get_mut().join(run, table)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The tables, in the layout's order, also those without records.
+    ///
+    /// # Errors
+    /// [`WalkError::Disorder`] when the layout's order doesn't hold across streams.
+    pub fn finish(self) -> Result<Vec<TableCommitment>, WalkError> {
+        let mut assemblers: Vec<TableAssembler> = self
+            .layout
+            .tables()
+            .iter()
+            .map(|table| TableAssembler::new(table.name.clone()))
+            .collect();
+        for ((table, _stream), run) in self.by_slot {
+            assemblers[table].append(run)?;
+        }
+        Ok(assemblers.into_iter().map(TableAssembler::finish).collect())
+    }
+}
+
 /// Joins the tallies of all chunks of a database, given in physical order, into its tables.
 ///
 /// # Errors
@@ -135,20 +190,11 @@ pub fn assemble(
     layout: &dyn Layout,
     tallies: impl IntoIterator<Item = ChunkTally>,
 ) -> Result<Vec<TableCommitment>, WalkError> {
-    let mut by_slot: BTreeMap<(usize, u32), Vec<Run>> = BTreeMap::new();
+    let mut assembly = Assembly::new(layout);
     for tally in tallies {
-        for (slot, run) in tally.runs {
-            by_slot.entry(slot).or_default().push(run);
-        }
+        assembly.push(tally)?;
     }
-    let mut assemblers: Vec<TableAssembler> =
-        layout.tables().iter().map(|table| TableAssembler::new(table.name.clone())).collect();
-    for ((table, _stream), runs) in by_slot {
-        for run in runs {
-            assemblers[table].append(run)?;
-        }
-    }
-    Ok(assemblers.into_iter().map(TableAssembler::finish).collect())
+    assembly.finish()
 }
 
 #[cfg(test)]

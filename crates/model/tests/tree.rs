@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use transload_model::commitment::{Dataset, TableCommitment};
 use transload_model::merkle::{inclusion_path, leaf_hash, root_from_path, root_of};
 use transload_model::record::{RecordHasher, TableName, cuts_after, record_bytes};
-use transload_model::tree::{RunBuilder, TableAssembler};
+use transload_model::tree::{Run, RunBuilder, TableAssembler};
 
 type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -24,9 +24,9 @@ fn records() -> impl Strategy<Value = Records> {
     proptest::collection::btree_map(proptest::collection::vec(any::<u8>(), 0..6), value, 0..40)
 }
 
-fn table(records: &Records, chunk_ends: &[usize]) -> TableCommitment {
+fn runs(records: &Records, chunk_ends: &[usize]) -> Vec<Run> {
     let entries: Vec<_> = records.iter().collect();
-    let mut assembler = TableAssembler::new(name());
+    let mut runs = Vec::new();
     let mut ends: Vec<usize> = chunk_ends.iter().map(|end| end % (entries.len() + 1)).collect();
     ends.push(entries.len());
     ends.sort_unstable();
@@ -36,8 +36,16 @@ fn table(records: &Records, chunk_ends: &[usize]) -> TableCommitment {
         for (key, value) in &entries[start..end] {
             builder.push(key, value).unwrap();
         }
-        assembler.append(builder.finish()).unwrap();
+        runs.push(builder.finish());
         start = end;
+    }
+    runs
+}
+
+fn table(records: &Records, chunk_ends: &[usize]) -> TableCommitment {
+    let mut assembler = TableAssembler::new(name());
+    for run in runs(records, chunk_ends) {
+        assembler.append(run).unwrap();
     }
     assembler.finish()
 }
@@ -73,6 +81,36 @@ proptest! {
         prop_assert_eq!((whole.records, whole.bytes), (records.len() as u64, bytes));
         let summed: u64 = whole.segments.iter().map(|segment| segment.bytes).sum();
         prop_assert_eq!(summed, bytes);
+    }
+
+    #[test]
+    fn runs_that_are_joined_first_give_the_same_table(
+        records in records(),
+        ends in proptest::collection::vec(any::<usize>(), 0..8),
+        pairs in any::<bool>(),
+    ) {
+        let mut assembler = TableAssembler::new(name());
+        let mut joined: Option<Run> = None;
+        for (index, run) in runs(&records, &ends).into_iter().enumerate() {
+            match &mut joined {
+                None => joined = Some(run),
+                Some(before) => before.join(run, &name()).unwrap(),
+            }
+            if pairs && index % 2 == 1 {
+                assembler.append(joined.take().unwrap()).unwrap();
+            }
+        }
+        if let Some(run) = joined {
+            assembler.append(run).unwrap();
+        }
+        prop_assert_eq!(assembler.finish(), table(&records, &[]));
+    }
+
+    #[test]
+    fn a_run_does_not_join_one_that_does_not_follow(records in records()) {
+        prop_assume!(!records.is_empty());
+        let run = runs(&records, &[]).remove(0);
+        prop_assert!(run.clone().join(run, &name()).is_err());
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub struct Progress {
 struct Line {
     chunks: u64,
     chunks_done: u64,
+    chunks_before: u64,
     bytes_estimate: u64,
     entries_done: u64,
     bytes_done: u64,
@@ -49,14 +50,18 @@ impl Line {
         self.chunks_done >= self.chunks
     }
 
-    /// What is to do in all: the estimate, or what was seen when that is more. When chunks are
-    /// left, a little is left too.
+    /// What is to do in all: the estimate (of bytes on disk, which may be compressed), or what
+    /// the chunks done so far promise when that is more. When chunks are left, a little is left
+    /// too.
     fn total(&self) -> u64 {
         if self.is_done() {
-            self.bytes()
-        } else {
-            self.bytes_estimate.max(self.bytes().saturating_add(1))
+            return self.bytes();
         }
+        let done = u128::from(self.chunks_done - self.chunks_before);
+        let to_do = u128::from(self.chunks - self.chunks_before);
+        let promised = (u128::from(self.bytes_done) * to_do).checked_div(done).unwrap_or(0);
+        let promised = u64::try_from(promised).unwrap_or(u64::MAX);
+        self.bytes_estimate.max(promised).max(self.bytes().saturating_add(1))
     }
 }
 
@@ -104,6 +109,7 @@ impl Progress {
                 let line = Line {
                     chunks: *chunks,
                     chunks_done: *chunks_done,
+                    chunks_before: *chunks_done,
                     bytes_estimate: *bytes_estimate,
                     ..Line::default()
                 };
@@ -256,6 +262,14 @@ mod tests {
         let view = progress.view(Duration::from_secs(2));
         assert_eq!((view.bytes_per_second, view.eta_seconds), (100, Some(8)));
         assert!((view.fraction - 0.2).abs() < 1e-9);
+    }
+
+    #[test]
+    fn what_the_chunks_promise_mends_an_estimate_that_is_too_low() {
+        let mut progress = began(10, 50);
+        progress.apply(&done(0, 100), Duration::from_secs(1));
+        progress.apply(&done(1, 100), Duration::from_secs(2));
+        assert_eq!(progress.view(Duration::from_secs(2)).bytes_total, 1000);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::tally::{aligned_ranges, disorder};
 use std::fs::{self, File};
 use std::path::Path;
 use transload_model::commitment::TableCommitment;
-use transload_model::walk::assemble;
+use transload_model::walk::Assembly;
 use transload_observe::Stage;
 use transload_store::{KeyRange, Store, TargetOptions};
 
@@ -152,14 +152,14 @@ impl Migration<'_> {
         let name = source.database.name.as_str();
         let chunks = self.journal.ranges(attempt, name)?.map_or(0, |ranges| ranges.len() as u64);
         let log = self.journal.chunks_of(attempt);
-        let mut tallies = Vec::new();
+        let mut assembly = Assembly::new(&*source.layout);
         for chunk in 0..chunks {
             let copied = crate::chunks::ChunkLog::copied(&log, name, chunk)?.ok_or_else(|| {
                 Error::new(Kind::Stopped, "copy", "a chunk is missing in the journal")
             })?;
-            tallies.push(copied.tally);
+            assembly.push(copied.tally).map_err(disorder)?;
         }
-        assemble(&*source.layout, tallies).map_err(disorder)
+        assembly.finish().map_err(disorder)
     }
 }
 

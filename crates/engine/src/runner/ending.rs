@@ -416,14 +416,13 @@ impl Migration<'_> {
     }
 }
 
-/// Whether there is a file anywhere below; folders alone are what names such as
-/// `snapshots/metadata.db` leave behind.
+/// Whether there is anything but empty folders: a guard's parent folder stays behind, an old
+/// copy never does.
 fn holds_something(folder: &std::path::Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
-    entries.into_iter().any(|entry| {
-        entry.is_ok_and(|entry| {
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            !is_folder || holds_something(&entry.path())
-        })
+    entries.into_iter().any(|entry| match entry.map(|entry| (entry.path(), entry.file_type())) {
+        Ok((path, Ok(kind))) if kind.is_dir() => holds_something(&path),
+        // What can't be looked at is taken for something.
+        _ => true,
     })
 }
