@@ -38,7 +38,7 @@ const LANES: &[Lane] = &[
     ("clippy", "lints, warnings are errors", clippy),
     ("docs", "documentation builds without warnings", docs),
     ("deny", "licences, bans and sources of dependencies", deny),
-    ("helper", "the Go helper: vet and tests", helper_lane),
+    ("helper", "our Go: the helper, and foreign code on our proofs; vet and tests", helper_lane),
     ("test", "unit, property, contract, golden and command-line tests", tests),
     ("crash", "killed at every durable step, then resumed", crash),
     ("fixtures", "every node home of a folder, end to end", fixtures),
@@ -152,20 +152,28 @@ fn deny(_: &Settings) -> Result<Tally> {
     Ok(tally)
 }
 
+/// Our Go: the helper, foreign code on our proofs, the benchmarks' peer.
+const GO_MODULES: [&str; 3] = ["helpers/gostore", "tests/foreign", "bench/peer"];
+
 fn helper_lane(_: &Settings) -> Result<Tally> {
     if !helper::has_go() {
         return Ok(Tally::missing("Go: the helper was neither built nor tested"));
     }
     helper::build()?;
-    let go = |arguments: &[&str]| {
-        let mut command = Command::new("go");
-        command.args(arguments).current_dir(root().join("helpers/gostore")).stdin(Stdio::null());
-        command
-    };
-    let mut tally = Tally::one(run(&mut go(&["vet", "./..."]))?);
-    let lines = watch(&mut go(&["test", "-count=1", "-v", "./..."]))?;
-    tally.passed += count(&lines.text, "--- PASS");
-    tally.failed += count(&lines.text, "--- FAIL") + u64::from(!lines.good);
+    let mut tally = Tally::default();
+    for module in GO_MODULES {
+        let go = |arguments: &[&str]| {
+            let mut command = Command::new("go");
+            command.args(arguments).current_dir(root().join(module)).stdin(Stdio::null());
+            command
+        };
+        let vetted = run(&mut go(&["vet", "./..."]))?;
+        tally.passed += u64::from(vetted);
+        tally.failed += u64::from(!vetted);
+        let lines = watch(&mut go(&["test", "-count=1", "-v", "./..."]))?;
+        tally.passed += count(&lines.text, "--- PASS");
+        tally.failed += count(&lines.text, "--- FAIL") + u64::from(!lines.good);
+    }
     Ok(tally)
 }
 
