@@ -27,12 +27,15 @@ const LINK: &str = "link a snapshot";
 /// linked. Who isn't quiet for so many turns has something wrong.
 const TURNS_MAX: u32 = 100;
 
-/// Makes a linked snapshot of `dir` in the empty folder `into`.
+/// Makes a linked snapshot of `dir` in the folder `into`, which is for it alone; files there are
+/// remains of an earlier one.
 ///
 /// # Errors
 /// [`Kind::Busy`] when the directory never stood still; [`Kind::Unsupported`] when `into` is on
-/// another file system, where no links are possible; those of reading the manifest.
+/// another file system, where no links are possible, or when the system doesn't let this user
+/// link the files; those of reading the manifest.
 pub(super) fn linked_snapshot(dir: &Path, into: &Path) -> Result<()> {
+    drop_all_but(into, &BTreeSet::new())?;
     linked_snapshot_while(dir, into, &mut |_| ())
 }
 
@@ -135,15 +138,24 @@ fn link_either(dir: &Path, into: &Path, names: [String; 2]) -> Result<Option<Str
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
                 let what = "a database in use is read through hard links, which need a scratch \
                             folder on its own file system";
-                return Err(Error::new(Kind::Unsupported, LINK, what)
-                    .with("path", dir.display().to_string())
-                    .with("scratch", into.display().to_string())
-                    .caused_by(error));
+                return Err(no_links(dir, into, what, error));
+            }
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                let what = "a database in use is read through hard links, which only the files' \
+                            owner or root may make";
+                return Err(no_links(dir, into, what, error));
             }
             Err(error) => return Err(failed(dir, &name)(error)),
         }
     }
     Ok(None)
+}
+
+fn no_links(dir: &Path, into: &Path, what: &str, error: io::Error) -> Error {
+    Error::new(Kind::Unsupported, LINK, what)
+        .with("path", dir.display().to_string())
+        .with("scratch", into.display().to_string())
+        .caused_by(error)
 }
 
 fn copy(dir: &Path, into: &Path, name: &str) -> Result<bool> {
@@ -242,6 +254,21 @@ mod tests {
         linked_snapshot(writer.dir.path(), into.path()).unwrap();
         let expected = ["000001.log", "000005.ldb", "CURRENT", "MANIFEST-000002"];
         assert_eq!(Writer::names(into.path()), expected);
+    }
+
+    #[test]
+    fn remains_of_an_earlier_snapshot_are_replaced() {
+        let mut writer = Writer::new();
+        writer.put("000001.log", b"");
+        writer.put("000005.ldb", b"abc");
+        writer.edit(Writer::add(5));
+        let into = tempfile::tempdir().unwrap();
+        fs::write(into.path().join("000005.ldb"), b"of another time").unwrap();
+        fs::write(into.path().join("000009.log"), b"of another time").unwrap();
+        linked_snapshot(writer.dir.path(), into.path()).unwrap();
+        let expected = ["000001.log", "000005.ldb", "CURRENT", "MANIFEST-000002"];
+        assert_eq!(Writer::names(into.path()), expected);
+        assert_eq!(fs::read(into.path().join("000005.ldb")).unwrap(), b"abc");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::internal_key::{Tagged, has_value, order};
 use super::memtable::MemTable;
 use super::tables::Tables;
 use super::version::Version;
-use super::walk::RunWalk;
+use super::walk::{READ_BYTES_MAX, READ_BYTES_MIN, RunWalk};
 use std::cmp::Ordering;
 use std::sync::Arc;
 use transload_store::{Cursor, Error, KeyRange, Result};
@@ -108,15 +108,25 @@ enum State {
 }
 
 impl MergeCursor {
-    /// A walk over `range`.
-    pub(super) fn new(version: &Version, tables: &Arc<Tables>, range: &KeyRange) -> Self {
-        let mut sources = Vec::with_capacity(version.runs.len() + 1);
+    /// A walk over `range` whose reads ahead take about `memory_bytes_max` together.
+    pub(super) fn new(
+        version: &Version,
+        tables: &Arc<Tables>,
+        range: &KeyRange,
+        memory_bytes_max: usize,
+    ) -> Self {
+        let mut sources = Vec::new();
         if !range.is_empty() {
-            for run in &version.runs {
-                if !run.touched(range).is_empty() {
-                    let walk = RunWalk::new(Arc::clone(tables), Arc::clone(run), range);
-                    sources.push(Source::Run(Box::new(walk)));
-                }
+            let runs: Vec<_> =
+                version.runs.iter().filter(|run| !run.touched(range).is_empty()).collect();
+            let read_bytes_max = memory_bytes_max
+                .checked_div(runs.len())
+                .unwrap_or_default()
+                .clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+            for run in runs {
+                let (tables, run) = (Arc::clone(tables), Arc::clone(run));
+                let walk = RunWalk::new(tables, run, range, read_bytes_max);
+                sources.push(Source::Run(Box::new(walk)));
             }
             let next = version.logs.lower_bound(&range.start);
             let end = match &range.end {

@@ -8,8 +8,8 @@
 //!
 //! Promises: every block and log record is checked against its checksum; a table that is
 //! missing, short or damaged is an error that names file and offset, never an end of data.
-//! Memory: the logs (at most 1 GiB), one block and one read-ahead span of 256 KiB a table that
-//! a cursor stands in, and a cache bounded by the caller.
+//! Memory: the logs (at most 1 GiB), caches of half of what the caller gives, and for each table
+//! that a cursor stands in one block and one span of 16 to 256 KiB that was read ahead.
 
 mod block;
 mod cache;
@@ -46,13 +46,13 @@ use transload_store::{
 /// themselves; [`transload_store::Kind::UnknownFormat`] for a foreign key order or a newer
 /// manifest.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-    let cache_bytes_max = options.memory_bytes_max / 2;
-    let snapshot = if options.live {
+    let dir = if options.live {
         link::linked_snapshot(path, &options.scratch_dir)?;
-        LevelDbSnapshot::open(&options.scratch_dir, cache_bytes_max)?
+        &options.scratch_dir
     } else {
-        LevelDbSnapshot::open(path, cache_bytes_max)?
+        path
     };
+    let snapshot = LevelDbSnapshot::open(dir, options.memory_bytes_max)?;
     Ok(Box::new(LevelDb { snapshot: Arc::new(snapshot) }))
 }
 

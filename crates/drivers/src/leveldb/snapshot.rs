@@ -10,19 +10,28 @@ use std::path::Path;
 use std::sync::Arc;
 use transload_store::{Cursor, KeyRange, Result, Snapshot};
 
+/// Copies and scans run some cursors at once; each may take this part of the memory for its
+/// reads ahead.
+const CURSOR_MEMORY_PART: u64 = 16;
+
 /// The version and where its tables are.
 pub(super) struct LevelDbSnapshot {
     version: Version,
     tables: Arc<Tables>,
+    cursor_bytes_max: usize,
 }
 
 impl LevelDbSnapshot {
     /// Reads manifest and logs of `dir`, and checks that every table is there.
-    pub(super) fn open(dir: &Path, cache_bytes_max: u64) -> Result<Self> {
+    ///
+    /// Half of `memory_bytes_max` is for caches.
+    pub(super) fn open(dir: &Path, memory_bytes_max: u64) -> Result<Self> {
         let version = Version::load(dir)?;
-        let tables = Tables::new(dir, cache_bytes_max);
+        let tables = Tables::new(dir, memory_bytes_max / 2);
         tables.check_present(version.runs.iter().flat_map(|run| run.files()))?;
-        Ok(Self { version, tables: Arc::new(tables) })
+        let cursor_bytes_max =
+            usize::try_from(memory_bytes_max / CURSOR_MEMORY_PART).unwrap_or(usize::MAX);
+        Ok(Self { version, tables: Arc::new(tables), cursor_bytes_max })
     }
 }
 
@@ -52,7 +61,8 @@ impl Snapshot for LevelDbSnapshot {
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
-        Ok(Box::new(MergeCursor::new(&self.version, &self.tables, range)))
+        let memory = self.cursor_bytes_max;
+        Ok(Box::new(MergeCursor::new(&self.version, &self.tables, range, memory)))
     }
 
     fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {

@@ -29,6 +29,13 @@ pub(super) struct Tables {
     blocks: Cache<BlockId, Arc<Vec<u8>>>,
 }
 
+/// A table's file.
+struct Found {
+    path: PathBuf,
+    name: String,
+    bytes: u64,
+}
+
 impl Tables {
     /// Tables of `dir`; indexes and blocks are cached up to `cache_bytes_max`.
     pub(super) fn new(dir: &Path, cache_bytes_max: u64) -> Self {
@@ -48,8 +55,7 @@ impl Tables {
         files: impl Iterator<Item = &'a TableFile>,
     ) -> Result<()> {
         for file in files {
-            let (path, name) = self.find(file.number)?;
-            let found = fs::metadata(&path).map_err(|error| Error::io(READ, &path, error))?.len();
+            let Found { name, bytes: found, .. } = self.find(file.number)?;
             if found != file.size_bytes {
                 let what = "a table isn't as long as the manifest says";
                 return Err(corrupt(&name, found.min(file.size_bytes), what)
@@ -66,7 +72,7 @@ impl Tables {
         let open = match self.files.get(&number) {
             Some(open) => open,
             None => {
-                let (path, _) = self.find(number)?;
+                let path = self.find(number)?.path;
                 let open = File::open(&path).map_err(|error| Error::io(READ, &path, error))?;
                 let open = Arc::new(open);
                 self.files.put(number, Arc::clone(&open), 1);
@@ -76,7 +82,7 @@ impl Tables {
         if let Some(opened) = self.opened.get(&number) {
             return Ok(Table::reopen(number, open, opened));
         }
-        let (_, name) = self.find(number)?;
+        let name = self.find(number)?.name;
         let table = Table::open(&name, number, open, file.size_bytes)?;
         let opened = table.opened();
         let weight = opened.weight_bytes();
@@ -121,13 +127,13 @@ impl Tables {
         Ok(block)
     }
 
-    /// A table's path and name.
-    fn find(&self, number: u64) -> Result<(PathBuf, String)> {
+    /// A table's file, under either name.
+    fn find(&self, number: u64) -> Result<Found> {
         let names = table_names(number);
         for name in &names {
             let path = self.dir.join(name);
-            match fs::symlink_metadata(&path) {
-                Ok(_) => return Ok((path, name.clone())),
+            match fs::metadata(&path) {
+                Ok(found) => return Ok(Found { path, name: name.clone(), bytes: found.len() }),
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
                 Err(error) => return Err(Error::io(READ, &path, error)),
             }

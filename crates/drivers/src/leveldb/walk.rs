@@ -16,11 +16,11 @@ use std::sync::Arc;
 use transload_store::{KeyRange, Result};
 
 /// The first read of a walk.
-const READ_BYTES_MIN: usize = 16 << 10;
+pub(super) const READ_BYTES_MIN: usize = 16 << 10;
 
 /// The largest read of a walk, unless one block is larger. Small enough that what was read is
 /// still in the processor's cache when it is decompressed.
-const READ_BYTES_MAX: usize = 256 << 10;
+pub(super) const READ_BYTES_MAX: usize = 256 << 10;
 
 /// A walk over the part of a run that lies in a key range.
 pub(super) struct RunWalk {
@@ -62,8 +62,13 @@ impl OpenTable {
 }
 
 impl RunWalk {
-    /// A walk that stands before the first entry of `range`.
-    pub(super) fn new(tables: Arc<Tables>, run: Arc<Run>, range: &KeyRange) -> Self {
+    /// A walk that stands before the first entry of `range` and reads at most so much at once.
+    pub(super) fn new(
+        tables: Arc<Tables>,
+        run: Arc<Run>,
+        range: &KeyRange,
+        read_bytes_max: usize,
+    ) -> Self {
         Self {
             tables,
             next: run.touched(range),
@@ -71,7 +76,7 @@ impl RunWalk {
             start: range.start.clone(),
             end: range.end.clone(),
             table: None,
-            reader: Reader::default(),
+            reader: Reader { read_bytes_max, ..Reader::default() },
             block: BlockCursor::default(),
             last_key: Vec::new(),
             repeats: false,
@@ -244,6 +249,7 @@ struct Reader {
     span_bytes: usize,
     /// The size of the last read.
     read_bytes: usize,
+    read_bytes_max: usize,
     decompressed: Vec<u8>,
     content: Content,
 }
@@ -304,7 +310,7 @@ impl Reader {
         stored_bytes: usize,
         needed_bytes: u64,
     ) -> Result<()> {
-        self.read_bytes = (2 * self.read_bytes).clamp(READ_BYTES_MIN, READ_BYTES_MAX);
+        self.read_bytes = (2 * self.read_bytes).max(READ_BYTES_MIN).min(self.read_bytes_max);
         let left = usize::try_from(needed_bytes.saturating_sub(handle.offset));
         let bytes = self.read_bytes.min(left.unwrap_or(usize::MAX)).max(stored_bytes);
         if self.span.len() < bytes {
