@@ -26,8 +26,15 @@ const BLOCKS: &str = "blockstore.db";
 const STATE: &str = "state.db";
 const EVIDENCE: &str = "evidence.db";
 const INDEX: &str = "tx_index.db";
-const ALL: [&str; 6] =
-    ["v0.34", "v0.38", "v0.38-extended", "v0.38-genesis", "v1-layout1", "v1-layout2"];
+const ALL: [&str; 7] = [
+    "v0.34",
+    "v0.38",
+    "v0.38-extended",
+    "v0.38-genesis",
+    "v0.38-pruned",
+    "v1-layout1",
+    "v1-layout2",
+];
 
 fn counts(verdict: &Verdict, name: &str) -> (u64, u64, u64) {
     let check = verdict.checks.iter().find(|check| check.name == name).expect(name);
@@ -192,6 +199,34 @@ fn vote_extensions_and_secp256k1_keys_are_verified() {
 }
 
 #[test]
+fn headers_that_outlive_their_blocks_are_verified() {
+    // Blocks 1010 to 1013 are kept; headers, commits and validators from 1006.
+    let verdict = Sample::load("v0.38-pruned").verify();
+    assert_eq!(counts(&verdict, "header_hash"), (8, 0, 0));
+    assert_eq!(counts(&verdict, "part_set"), (4, 0, 0));
+    assert_eq!(counts(&verdict, "last_block_id"), (7, 0, 0));
+    assert_eq!(verdict.trust, Trust::SelfConsistent);
+    found("v0.38-pruned", "header_hash", "blockstore/meta", b"H:1007", |sample| {
+        let value = sample.value(BLOCKS, b"H:1007");
+        let raw = value.clone();
+        let at = position(value, BlockMeta::decode(&raw).unwrap().header.app_hash);
+        flip(value, at);
+    });
+    found("v0.38-pruned", "commit_record", "blockstore/commit", b"C:1007", |sample| {
+        let value = sample.value(BLOCKS, b"C:1007");
+        let last = value.len() - 1;
+        flip(value, last);
+    });
+    // What a killed pruning leaves behind is said, and no finding.
+    let mut sample = Sample::load("v0.38-pruned");
+    sample.database(BLOCKS).insert(b"P:1003:0".to_vec(), b"left".to_vec());
+    sample.database(BLOCKS).insert(b"H:1001".to_vec(), b"left".to_vec());
+    let verdict = sample.verify();
+    assert_eq!(verdict.findings, []);
+    assert!(verdict.limits.iter().any(|limit| limit.starts_with("2 records of blockstore.db")));
+}
+
+#[test]
 fn a_commit_that_is_not_the_next_blocks_is_found() {
     // The seen commit has real signatures too, but perhaps others: here of another height.
     found("v0.38", "commit_record", "blockstore/commit", b"C:190", |sample| {
@@ -323,15 +358,14 @@ fn the_hash_index_is_checked_both_ways() {
 fn records_where_the_chain_has_none_are_found() {
     for (database, key, table) in [
         (BLOCKS, "H:198", "blockstore/meta"),
-        (BLOCKS, "H:186", "blockstore/meta"),
         (BLOCKS, "P:190:1", "blockstore/part"),
         (BLOCKS, "P:198:0", "blockstore/part"),
-        (BLOCKS, "C:197", "blockstore/commit"),
+        (BLOCKS, "C:198", "blockstore/commit"),
         (BLOCKS, "SC:199", "blockstore/seen_commit"),
         (BLOCKS, "H:0190", "blockstore/unknown"),
-        (STATE, "validatorsKey:200", "state/validators"),
-        (STATE, "consensusParamsKey:199", "state/params"),
-        (STATE, "abciResponsesKey:198", "state/results"),
+        (STATE, "validatorsKey:201", "state/validators"),
+        (STATE, "consensusParamsKey:200", "state/params"),
+        (STATE, "abciResponsesKey:199", "state/results"),
         (STATE, "surprise", "state/unknown"),
         (INDEX, "surprise", "tx_index/unknown"),
         (EVIDENCE, "surprise", "evidence/unknown"),

@@ -7,6 +7,7 @@ use crate::cometbft::database;
 use crate::cometbft::layout::blockstore as table;
 use crate::cometbft::wire::BlockId;
 use crate::cometbft::wire::block::{Block, BlockMeta, Part};
+use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::evidence::{Evidence, evidence_hash};
 use crate::cometbft::wire::shapes;
 use transload_codec::decimal;
@@ -17,13 +18,13 @@ use transload_store::Result;
 pub(super) const PARTS_MAX: u32 = 4_096;
 
 impl Heights<'_, '_> {
-    /// The header: its hash, its place in the chain, its entry in the index of hashes.
+    /// The header: its hash and its place in the chain.
     pub(super) fn check_meta(
         &mut self,
         height: u64,
         meta: &BlockMeta<'_>,
         previous: Option<&Previous>,
-    ) -> Result<()> {
+    ) {
         let hash = meta.header.hash();
         self.count(checks::HEADER_HASH, 1);
         let wrong = |this: &mut Self, check, what: &str| {
@@ -55,10 +56,22 @@ impl Heights<'_, '_> {
                 wrong(self, checks::LAST_BLOCK_ID, "the chain's first header names a last block");
             }
         }
-        self.check_hash_index(height, meta.block_id.hash)
     }
 
-    fn check_hash_index(&mut self, height: u64, hash: &[u8]) -> Result<()> {
+    /// Where the block is pruned, its header still commits to the commit kept below it.
+    pub(super) fn check_commit_hash(&mut self, meta: &BlockMeta<'_>, previous: Option<&Previous>) {
+        let Some((height, Some(stored))) = previous.map(|p| (p.height, p.commit.as_deref())) else {
+            return;
+        };
+        self.count(checks::COMMIT_RECORD, 1);
+        let hash = Commit::decode(stored).map(|commit| commit.hash());
+        if hash.ok().as_ref().map(Hash::as_slice) != Some(meta.header.last_commit_hash) {
+            let what = "the commit doesn't have the hash in the next header".to_owned();
+            self.blockstore_finding(checks::COMMIT_RECORD, table::COMMIT, height, what);
+        }
+    }
+
+    pub(super) fn check_hash_index(&mut self, height: u64, hash: &[u8]) -> Result<()> {
         self.count(checks::HASH_INDEX, 1);
         let key = self.ctx.blocks.physical(table::HASH_INDEX, hash).unwrap_or_default();
         let stored = self.ctx.blocks.get(table::HASH_INDEX, hash)?;

@@ -97,10 +97,12 @@ fn differences(stored: &Value, file: &Value) -> Vec<String> {
         }
     };
     let both = |key: &str| (given(stored, key), given(file, key));
-    for key in ["chain_id", "genesis_time", "app_hash", "app_state"] {
+    for key in ["chain_id", "app_hash", "app_state"] {
         let (stored, file) = both(key);
         compare(key, stored == file);
     }
+    let (stored_time, file_time) = both("genesis_time");
+    compare("genesis_time", instant(stored_time) == instant(file_time));
     let (stored_height, file_height) = both("initial_height");
     compare("initial_height", first_height(stored_height) == first_height(file_height));
     let hash = |document: &Value| validators_hash(document);
@@ -131,6 +133,17 @@ fn says_nothing(value: &Value) -> bool {
     }
 }
 
+/// A time in the form that the node stores: UTC, without trailing zeros. A time of another zone
+/// stays as it is written.
+fn instant(value: Option<&Value>) -> Option<String> {
+    let text = value?.as_str()?;
+    let Some(utc) = text.strip_suffix('Z').or(text.strip_suffix("+00:00")) else {
+        return Some(text.to_owned());
+    };
+    let utc = if utc.contains('.') { utc.trim_end_matches('0').trim_end_matches('.') } else { utc };
+    Some(format!("{utc}Z"))
+}
+
 fn first_height(value: Option<&Value>) -> Option<u64> {
     let height = match value {
         None => 0,
@@ -142,18 +155,25 @@ fn first_height(value: Option<&Value>) -> Option<u64> {
 
 /// Whether everything that `part` says, `whole` says too.
 fn contains(whole: &Value, part: &Value) -> bool {
+    if is_default(part) {
+        return is_default(whole);
+    }
     match (whole, part) {
-        (whole, part) if says_nothing(part) => says_nothing(whole) || part.is_null(),
         (Value::Object(whole), Value::Object(part)) => part.iter().all(|(key, part)| {
-            let whole = whole.get(key).unwrap_or(&Value::Null);
-            contains(whole, part) || (whole.is_null() && is_zero(part)) || is_retired(key)
+            contains(whole.get(key).unwrap_or(&Value::Null), part) || is_retired(key)
         }),
         (whole, part) => whole == part,
     }
 }
 
-fn is_zero(value: &Value) -> bool {
-    value.as_i64() == Some(0) || value.as_str() == Some("0")
+/// Nothing, zero, or an object of nothing else.
+fn is_default(value: &Value) -> bool {
+    match value {
+        Value::Object(members) => members.values().all(is_default),
+        Value::String(text) => text.is_empty() || text == "0",
+        Value::Number(number) => number.as_i64() == Some(0),
+        value => says_nothing(value),
+    }
 }
 
 /// A parameter of 0.34 that later releases drop when they store the document.
@@ -208,10 +228,14 @@ mod tests {
     #[test]
     fn defaults_that_the_node_fills_in_are_no_difference() {
         let file = json!({"chain_id": "c", "initial_height": "0", "app_hash": "",
-            "consensus_params": {"block": {"max_bytes": "1", "time_iota_ms": "1000"}},
+            "genesis_time": "2024-01-01T00:00:00.500000Z",
+            "consensus_params": {"block": {"max_bytes": "1", "time_iota_ms": "1000"},
+                "version": {}},
             "app_state": {"a": 1}});
         let stored = json!({"chain_id": "c", "initial_height": "1", "validators": null,
-            "consensus_params": {"block": {"max_bytes": "1"}, "abci": {"x": "0"}},
+            "genesis_time": "2024-01-01T00:00:00.5Z",
+            "consensus_params": {"block": {"max_bytes": "1"}, "abci": {"x": "0"},
+                "version": {"app": "0"}},
             "app_state": {"a": 1}});
         assert_eq!(differences(&stored, &file), Vec::<String>::new());
     }

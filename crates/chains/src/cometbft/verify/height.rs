@@ -60,7 +60,7 @@ impl<'c, 'a> Heights<'c, 'a> {
         each: &dyn Fn() -> bool,
     ) -> Result<Option<Outcome>> {
         if let Some(before) = low.checked_sub(1) {
-            let kept = before >= self.ctx.first;
+            let kept = before >= self.ctx.first_header;
             let meta = if kept { self.ctx.blocks.at(table::META, before)? } else { None };
             let commit = self.ctx.blocks.at(table::COMMIT, before)?;
             self.previous = Some(Previous { height: before, meta, commit });
@@ -97,10 +97,15 @@ impl<'c, 'a> Heights<'c, 'a> {
                 match BlockMeta::decode(value) {
                     Ok(meta) => {
                         let previous = self.previous.take();
-                        self.check_meta(height, &meta, previous.as_ref())?;
-                        self.check_block(height, &meta, previous.as_ref())?;
+                        self.check_meta(height, &meta, previous.as_ref());
+                        if height >= self.ctx.first {
+                            self.check_hash_index(height, meta.block_id.hash)?;
+                            self.check_block(height, &meta, previous.as_ref())?;
+                            self.check_results(height, &meta)?;
+                        } else {
+                            self.check_commit_hash(&meta, previous.as_ref());
+                        }
                         self.check_certificates(height, &meta, commit.as_deref())?;
-                        self.check_results(height, &meta)?;
                     }
                     Err(error) => {
                         let what = format!("the block meta isn't readable: {error}");
@@ -130,7 +135,8 @@ impl<'c, 'a> Heights<'c, 'a> {
         let seen = self.ctx.blocks.at(table::SEEN_COMMIT, height)?;
         let extended = self.ctx.blocks.at(table::EXTENDED_COMMIT, height)?;
         self.count(checks::COMMIT_RECORD, 1);
-        if height < self.ctx.last && canonical.is_none() {
+        let kept_whole = (self.ctx.first..self.ctx.last).contains(&height);
+        if kept_whole && canonical.is_none() {
             let what = "the height's commit is missing".to_owned();
             self.blockstore_finding(checks::COMMIT_RECORD, table::COMMIT, height, what);
         }
@@ -217,6 +223,11 @@ impl<'c, 'a> Heights<'c, 'a> {
                     wrong(self, "an address isn't the hash of its validator's key".to_owned());
                 }
                 Ok(Some(set))
+            }
+            Err(NoSet::NoRecord) if height < self.ctx.first => {
+                let why = "validators of heights whose blocks are pruned aren't kept";
+                self.outcome.verdict.skip(checks::VALIDATORS_HASH, 1, why);
+                Ok(None)
             }
             Err(NoSet::NoRecord) => {
                 wrong(self, "the record of the height's validators is missing".to_owned());

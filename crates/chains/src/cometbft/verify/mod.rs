@@ -58,6 +58,9 @@ pub(super) struct Ctx<'a> {
     tx_index: Option<Reader<TxIndexLayout>>,
     first: u64,
     last: u64,
+    /// First height whose header is kept: pruning leaves headers and commits as long as evidence
+    /// may be brought against them (0.38 and later).
+    first_header: u64,
     /// The chain's first height.
     initial: u64,
     chain_id: Vec<u8>,
@@ -141,7 +144,8 @@ pub(super) fn verify(
     evidence::check_database(&ctx, &outcome, &mut verdict)?;
     scan::check(&ctx, &outcome, options.workers, &mut verdict)?;
     index::judge(&ctx, &outcome, &mut verdict);
-    if !progress(ctx.last - ctx.first + 1, ctx.last - ctx.first + 1) {
+    let total = ctx.last - ctx.first_header + 1;
+    if !progress(total, total) {
         return Err(cancelled());
     }
     check_signer(&ctx, &mut verdict);
@@ -216,6 +220,10 @@ fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Option<Ctx<'a>>
     {
         chain_id = meta.header.chain_id.to_vec();
     }
+    let mut first_header = first;
+    while first_header > 1 && blocks.at(block_table::META, first_header - 1)?.is_some() {
+        first_header -= 1;
+    }
     let release = Release::of_software(&view.home.software);
     let software = String::from_utf8_lossy(decoded.software).into_owned();
     let rules = match release.or_else(|| Release::of_version(&software)) {
@@ -250,6 +258,7 @@ fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Option<Ctx<'a>>
         tx_index,
         first,
         last,
+        first_header,
         rules,
         missing: AtomicU64::new(0),
     }))
@@ -261,7 +270,7 @@ fn check_heights(
     workers: usize,
     progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<Outcome> {
-    let total = ctx.last - ctx.first + 1;
+    let total = ctx.last - ctx.first_header + 1;
     let workers = u64::try_from(workers.max(1)).unwrap_or(1);
     let heights_per_range = (total / (workers.saturating_mul(RANGES_PER_WORKER)))
         .clamp(HEIGHTS_PER_RANGE_MIN, HEIGHTS_PER_RANGE_MAX);
@@ -279,7 +288,7 @@ fn check_heights(
             if range >= ranges {
                 break;
             }
-            let low = ctx.first + range * heights_per_range;
+            let low = ctx.first_header + range * heights_per_range;
             let high = ctx.last.min(low + (heights_per_range - 1));
             let each = || {
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
@@ -352,8 +361,9 @@ fn check_signer(ctx: &Ctx<'_>, verdict: &mut Verdict) {
 fn trust(ctx: &Ctx<'_>, options: &VerifyOptions, verdict: &mut Verdict) -> Result<Trust> {
     verdict.count(checks::ANCHOR, 0);
     if let Some((height, hash)) = options.trust.anchor {
-        if height < ctx.first || height > ctx.last {
-            let why = format!("height {height} isn't kept: {} to {} are", ctx.first, ctx.last);
+        if height < ctx.first_header || height > ctx.last {
+            let kept = (ctx.first_header, ctx.last);
+            let why = format!("height {height} isn't kept: {} to {} are", kept.0, kept.1);
             verdict.skip(checks::ANCHOR, 1, why);
         } else {
             verdict.count(checks::ANCHOR, 1);

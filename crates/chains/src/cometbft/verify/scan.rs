@@ -35,7 +35,8 @@ pub(super) fn check(
     let hashes = blocks.count(block_table::HASH_INDEX);
     if blocks.outside > 0 {
         verdict.limits.push(format!(
-            "{} commits of heights below {} are kept without their blocks",
+            "{} records of blockstore.db below its first block {}: left by pruning, or the seen \
+             commit of a restored snapshot",
             blocks.outside, ctx.first
         ));
     }
@@ -45,14 +46,13 @@ pub(super) fn check(
     }
     if let Some(state) = &ctx.state {
         let scanned = scan_all(state, workers, &|found| state_record(ctx, found))?;
-        let covered = ctx.first..=ctx.last;
         let below = scanned.outside;
         verdict.absorb(scanned.verdict);
         if below > 0 {
             verdict.limits.push(format!(
                 "{below} records of state.db below height {} are kept for lookups: no header kept \
                  covers them",
-                covered.start()
+                ctx.first
             ));
         }
     }
@@ -118,28 +118,28 @@ fn extra(height: Option<u64>, what: &str) -> Judged {
 }
 
 fn block_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
-    let kept = ctx.first..=ctx.last;
+    // Below the first block a killed pruning leaves records; a node never reads them.
+    let within = |height: Option<u64>, lowest: u64, what: &str| match height {
+        Some(height) if height < lowest => Judged::Outside,
+        Some(height) if height <= ctx.last => Judged::Fits,
+        height => extra(height, what),
+    };
     let height = found.height();
     Ok(match found.table {
-        block_table::META => match height {
-            Some(height) if kept.contains(&height) => Judged::Fits,
-            _ => extra(height, "a block meta stands outside the heights of the store"),
-        },
+        block_table::META => within(height, ctx.first_header, "a block meta stands above the tip"),
         block_table::PART => part_record(ctx, found)?,
-        // The last block's own commit comes with the next block; the first one carries the
-        // commit of the height before it.
-        block_table::COMMIT => match height {
-            Some(height) if height + 1 >= ctx.first && height < ctx.last => Judged::Fits,
-            Some(height) if height < ctx.first => Judged::Outside,
-            _ => extra(height, "a commit stands above the last one that a block carries"),
+        block_table::COMMIT => {
+            within(height, ctx.first_header.saturating_sub(1), "a commit stands above the tip")
+        }
+        block_table::EXTENDED_COMMIT => {
+            within(height, ctx.first_header, "an extended commit stands above the tip")
+        }
+        block_table::SEEN_COMMIT => within(height, ctx.first, "a seen commit stands above the tip"),
+        block_table::HASH_INDEX => match decimal::parse(found.value) {
+            Ok(height) if height < ctx.first => Judged::Outside,
+            _ => Judged::Fits,
         },
-        block_table::SEEN_COMMIT | block_table::EXTENDED_COMMIT => match height {
-            Some(height) if kept.contains(&height) => Judged::Fits,
-            // Restored from a snapshot: the commit of the height before the first block.
-            Some(height) if height + 1 == ctx.first => Judged::Outside,
-            _ => extra(height, "a seen commit stands outside the heights of the store"),
-        },
-        block_table::HASH_INDEX | block_table::STATE => Judged::Fits,
+        block_table::STATE => Judged::Fits,
         _ => extra(None, "no known release writes such an entry"),
     })
 }
@@ -149,8 +149,11 @@ fn part_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     let (Ok(height), Ok(index)) = (fields.u64(), fields.u32()) else {
         return Ok(extra(None, "the key of a part isn't one"));
     };
-    if height < ctx.first || height > ctx.last {
-        return Ok(extra(Some(height), "a part stands outside the heights of the store"));
+    if height < ctx.first {
+        return Ok(Judged::Outside);
+    }
+    if height > ctx.last {
+        return Ok(extra(Some(height), "a part stands above the tip"));
     }
     if index == 0 {
         return Ok(Judged::Fits);
@@ -173,6 +176,7 @@ fn extra_hash(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     }
     let height = decimal::parse(found.value).ok();
     let meta = match height {
+        Some(height) if height < ctx.first => return Ok(Judged::Outside),
         Some(height) => ctx.blocks.at(block_table::META, height)?,
         None => None,
     };
@@ -186,20 +190,16 @@ fn extra_hash(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
 
 fn state_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     let applied = ctx.state_height.unwrap_or(ctx.last);
-    let height = found.height();
     let (above, what) = match found.table {
         state_table::VALIDATORS => (2, "a validator set stands above the height after next"),
         state_table::PARAMS => (1, "parameters stand above the next height"),
-        // Saved before the state is: a node that was killed in between has one more.
-        state_table::RESULTS => (1, "results stand above the last block"),
+        state_table::RESULTS => (0, "results stand above the last block"),
         state_table::UNKNOWN => return Ok(extra(None, "no known release writes such an entry")),
         _ => return Ok(Judged::Fits),
     };
-    let highest = match found.table {
-        state_table::RESULTS => ctx.last.min(applied + above),
-        _ => applied + above,
-    };
-    Ok(match height {
+    // A node that was killed while it applied a block, or rolled back by one, has one more.
+    let highest = applied + above + 1;
+    Ok(match found.height() {
         Some(height) if height > highest => extra(Some(height), what),
         Some(height) if height < ctx.first => Judged::Outside,
         Some(_) => Judged::Fits,

@@ -5,7 +5,10 @@
 // secp256k1 keys beside Ed25519 ones, an initial height above 1, and a validator that joins.
 // Keys come from fixed secrets, times count from a fixed instant: the output is always the same.
 //
-//	go run . OUT
+// With a second argument `pruned` the chain is longer and the stores are pruned by their own
+// code, which leaves headers, commits and validators as long as evidence may be brought.
+//
+//	go run . OUT [pruned]
 package main
 
 import (
@@ -33,10 +36,7 @@ import (
 	"github.com/cometbft/cometbft/types"
 )
 
-const (
-	initial = 1000
-	heights = 6
-)
+const initial = 1000
 
 func check(err error) {
 	if err != nil {
@@ -66,7 +66,11 @@ func write(path string, db dbm.DB) {
 }
 
 func main() {
-	out := os.Args[1]
+	out, heights := os.Args[1], int64(6)
+	pruned := len(os.Args) > 2 && os.Args[2] == "pruned"
+	if pruned {
+		heights = 14
+	}
 	start := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	keys := map[string]crypto.PrivKey{}
 	var validators []types.GenesisValidator
@@ -81,6 +85,9 @@ func main() {
 	params := types.DefaultConsensusParams()
 	params.Validator.PubKeyTypes = []string{types.ABCIPubKeyTypeEd25519, types.ABCIPubKeyTypeSecp256k1}
 	params.ABCI.VoteExtensionsEnableHeight = initial + 1
+	if pruned {
+		params.Evidence.MaxAgeNumBlocks, params.Evidence.MaxAgeDuration = 7, 7*time.Second
+	}
 	genesis := &types.GenesisDoc{
 		GenesisTime: start, ChainID: "extended-1", InitialHeight: initial,
 		ConsensusParams: params, Validators: validators, AppHash: []byte{},
@@ -130,6 +137,12 @@ func main() {
 		state, err = exec.ApplyBlock(state, id, block)
 		check(err)
 		commit = extended.ToCommit()
+	}
+	if pruned {
+		base := int64(initial + 10)
+		_, evidencePoint, err := blocks.PruneBlocks(base, state)
+		check(err)
+		check(states.PruneStates(initial, base, evidencePoint))
 	}
 	write(filepath.Join(out, "blockstore.kv"), blockDB)
 	write(filepath.Join(out, "state.kv"), stateDB)
