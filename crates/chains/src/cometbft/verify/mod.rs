@@ -412,9 +412,11 @@ fn limits(ctx: &Ctx<'_>, outcome: &Outcome, verdict: &mut Verdict) {
          {covered}"
     ));
     if ctx.first > ctx.initial {
-        verdict
-            .limits
-            .push(format!("blocks below {} are pruned: nothing below it was looked at", ctx.first));
+        verdict.limits.push(format!(
+            "blocks below {} are pruned; headers and commits are kept from {}: nothing below was \
+             looked at",
+            ctx.first, ctx.first_header
+        ));
     }
     if outcome.results_missing > 0 {
         verdict.limits.push(format!(
