@@ -20,7 +20,8 @@ const CHUNK_BYTES: u64 = 16 << 20;
 /// The surroundings of one command.
 pub(crate) struct Context {
     common: Common,
-    engines: BuiltIn,
+    engines: Arc<BuiltIn>,
+    swapper: FileSwap,
     cometbft: CometBft,
     hook: StepHook,
 }
@@ -30,9 +31,11 @@ impl Context {
     #[must_use]
     pub(crate) fn new(common: &Common, hook: StepHook) -> Self {
         let gostore_helper = common.gostore.clone().or_else(helper_beside_this_program);
+        let engines = Arc::new(BuiltIn::new(BuiltInConfig { gostore_helper }));
         Self {
             common: common.clone(),
-            engines: BuiltIn::new(BuiltInConfig { gostore_helper }),
+            swapper: FileSwap::new(engines.clone()),
+            engines,
             cometbft: CometBft,
             hook,
         }
@@ -99,7 +102,7 @@ impl Context {
         profiles: &'a [&'a dyn Profile],
         watch: &Watch,
     ) -> Result<Migration<'a>> {
-        let world = World { profiles, engines: &self.engines, swapper: &FileSwap };
+        let world = World { profiles, engines: &*self.engines, swapper: &self.swapper };
         Migration::open(home, world, watch)
     }
 
@@ -192,7 +195,7 @@ impl Context {
             memory_bytes_max: self.memory_bytes_max(),
             space: space.map(str::to_owned),
         };
-        OpenHome::open(path, &self.profiles(), &self.engines, &options)
+        OpenHome::open(path, &self.profiles(), &*self.engines, &options)
     }
 
     /// Prints a document, or `text` without `--json`.

@@ -149,7 +149,14 @@ impl Verified {
     /// Whether this database is among them.
     #[must_use]
     pub fn covers(&self, database: &str) -> bool {
-        self.databases.iter().any(|verified| verified.database == database)
+        self.entries_of(database).is_some()
+    }
+
+    /// How many entries of this database were compared; `None` when it is not among them.
+    #[must_use]
+    pub fn entries_of(&self, database: &str) -> Option<u64> {
+        let mut found = self.databases.iter().filter(|verified| verified.database == database);
+        found.next().map(|verified| verified.entries)
     }
 }
 

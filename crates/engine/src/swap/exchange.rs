@@ -1,93 +1,201 @@
-//! Exchanges what stands at two paths.
+//! Exchanges what stands at a live path and at a staging path, durably.
+//!
+//! In one step where the file system can. Where it can't, and only when asked for, by three
+//! steps: a config file is never absent even then, a database is for a moment, and only while
+//! the config is guarded.
 
-use super::files::{parent, stopped, sync_dir};
+use super::disk::{Disk, RealDisk, beside, is_there, parent, stopped};
 use crate::error::{Error, Kind, Result};
 use crate::moves::SwapMethod;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
-use std::fs;
+use std::fs::{self, File, FileTimes};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Exchanges `live` and `other` and makes it durable.
-pub(super) fn exchange(live: &Path, other: &Path, method: SwapMethod) -> Result<()> {
+///
+/// # Errors
+/// [`Kind::Stopped`]; whether it happened must be read back.
+pub(super) fn exchange(
+    disk: &dyn Disk,
+    live: &Path,
+    other: &Path,
+    method: SwapMethod,
+) -> Result<()> {
+    let failed = |error| stopped("exchange two paths", live, error).effect_unknown();
     match method {
-        SwapMethod::Exchange => renameat_with(CWD, live, CWD, other, RenameFlags::EXCHANGE)
-            .map_err(|error| stopped("exchange two paths", live, error.into()))?,
-        SwapMethod::Rename => by_renames(live, other)?,
+        SwapMethod::Exchange => disk.exchange(live, other).map_err(failed)?,
+        SwapMethod::Rename => by_renames(disk, live, other).map_err(failed)?,
     }
-    sync_dir(parent(live))?;
-    sync_dir(parent(other))
+    sync_both(disk, live, other)
 }
 
-/// The place where one of the two waits while the other moves.
+/// Makes the names in both folders durable.
+pub(super) fn sync_both(disk: &dyn Disk, live: &Path, other: &Path) -> Result<()> {
+    for folder in [parent(live), parent(other)] {
+        disk.sync_dir(folder)
+            .map_err(|error| stopped("make a folder durable", folder, error).effect_unknown())?;
+    }
+    Ok(())
+}
+
+/// Where what was live waits while the other moves.
 fn waiting(other: &Path) -> PathBuf {
-    let mut name = other.file_name().unwrap_or_default().to_os_string();
-    name.push(".transload-waiting");
-    other.with_file_name(name)
+    beside(other, ".waiting")
 }
 
-fn by_renames(live: &Path, other: &Path) -> Result<()> {
+/// A file whose place is taken by a file gets a second name first, so that the live path is
+/// never absent. A folder can't have two names.
+fn by_renames(disk: &dyn Disk, live: &Path, other: &Path) -> io::Result<()> {
     let waiting = waiting(other);
-    let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|error| stopped("rename", from, error))
-    };
-    rename(live, &waiting)?;
-    sync_dir(parent(live))?;
-    rename(other, live)?;
-    sync_dir(parent(live))?;
-    rename(&waiting, other)
+    let is_file = |path: &Path| fs::symlink_metadata(path).map(|metadata| metadata.is_file());
+    if is_file(live)? && is_file(other)? {
+        disk.link(live, &waiting)?;
+    } else {
+        disk.rename(live, &waiting)?;
+    }
+    disk.sync_dir(parent(&waiting))?;
+    disk.rename(other, live)?;
+    disk.sync_dir(parent(live))?;
+    disk.rename(&waiting, other)
 }
 
-/// Ends an exchange by renames that was cut off; nothing to do after an atomic one.
-pub(super) fn finish_renames(live: &Path, other: &Path) -> Result<()> {
+/// Whether an exchange with what stands at `other` was cut off.
+pub(super) fn is_torn(other: &Path) -> bool {
+    is_there(&waiting(other))
+}
+
+/// Ends an exchange by renames that was cut off, forward where the other has moved, else
+/// backward.
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk refuses; [`Kind::OutcomeUnknown`] when the pieces aren't
+/// those that a cut-off exchange leaves.
+pub(super) fn mend(disk: &dyn Disk, live: &Path, other: &Path) -> Result<()> {
     let waiting = waiting(other);
-    if fs::symlink_metadata(&waiting).is_err() {
+    if !is_there(&waiting) {
         return Ok(());
     }
-    let rename = |from: &Path, to: &Path| {
-        fs::rename(from, to).map_err(|error| stopped("rename", from, error))
-    };
-    if fs::symlink_metadata(live).is_err() {
-        rename(other, live)?;
-        sync_dir(parent(live))?;
+    let failed = |error| stopped("end an exchange", live, error).effect_unknown();
+    match (is_there(live), is_there(other)) {
+        (true, false) => disk.rename(&waiting, other).map_err(failed)?,
+        (false, true) => disk.rename(&waiting, live).map_err(failed)?,
+        (true, true) if is_same_file(live, &waiting) => {
+            disk.remove_file(&waiting).map_err(failed)?;
+        }
+        _ => {
+            return Err(Error::new(
+                Kind::OutcomeUnknown,
+                "end an exchange",
+                "what stands here is not what a cut-off exchange leaves",
+            )
+            .with("live", live.display().to_string())
+            .with("waiting", waiting.display().to_string()));
+        }
     }
-    rename(&waiting, other)?;
-    sync_dir(parent(other))
+    sync_both(disk, live, other)
 }
 
-/// Tries an exchange of a scratch file in `staging_dir` with one in `folder`. Both folders have
-/// their names and their times of modification again when it returns.
-pub(super) fn probe(staging_dir: &Path, folder: &Path) -> Result<()> {
-    let refused = |error: std::io::Error| {
-        Error::new(Kind::Refused, "try an exchange", error.to_string())
-            .with("path", folder.display().to_string())
-            .with("staging", staging_dir.display().to_string())
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let identity = |path: &Path| {
+        let metadata = fs::symlink_metadata(path).ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    };
+    identity(one).is_some_and(|one| identity(other) == Some(one))
+}
+
+/// Whether a path in `folder` can be exchanged with one in `staging`: tried out with a file in
+/// one and a folder in the other, as the swap does. Nothing is left, and the folders' times are
+/// as before.
+///
+/// # Errors
+/// [`Kind::Refused`] with the file system's reason.
+pub(super) fn probe(staging: &Path, folder: &Path) -> Result<()> {
+    let refused = |error: io::Error| {
+        let why = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
+            Some(rustix::io::Errno::XDEV) => "they are on different file systems or mounts",
+            Some(rustix::io::Errno::BUSY) => "something is mounted there",
+            Some(rustix::io::Errno::ROFS) => "the file system is read-only",
+            Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => "this user may not write",
+            Some(
+                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP,
+            ) => "this file system can't exchange two paths in one step",
+            _ => "it failed",
+        };
+        Error::new(Kind::Refused, "try an exchange", why)
+            .with("folder", folder.display().to_string())
+            .with("staging", staging.display().to_string())
+            .with("system", error.to_string())
             .next(
-                "this file system can't exchange two paths in one step; `--swap rename` does it \
-                 in three, with a moment in which the path is absent",
+                "staging must stand on the databases' own mount; where that can't exchange, \
+                 `--swap rename` does it in three steps, with a moment in which a path is absent",
             )
+            .caused_by(error)
     };
-    let time_of = |folder: &Path| fs::metadata(folder).and_then(|metadata| metadata.modified());
-    let before = [staging_dir, folder].map(|folder| (folder, time_of(folder)));
-    let name = |folder: &Path, letter| {
-        folder.join(format!(".transload-probe-{}-{letter}", std::process::id()))
+    let times = [staging, folder].map(|path| (path, times_of(path)));
+    let result = try_out(staging, folder).map_err(refused);
+    for (path, times) in times {
+        if let Ok(times) = times {
+            // A wrong time of a folder misleads no engine.
+            let _ = File::open(path).and_then(|folder| folder.set_times(times));
+        }
+    }
+    result
+}
+
+/// The times of a folder, to be given back.
+pub(super) fn times_of(path: &Path) -> io::Result<FileTimes> {
+    let metadata = fs::metadata(path)?;
+    Ok(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
+}
+
+fn try_out(staging: &Path, folder: &Path) -> io::Result<()> {
+    let name = format!(".transload-probe-{}", std::process::id());
+    let (dir, file) = (staging.join(format!("{name}-d")), folder.join(format!("{name}-f")));
+    // What a killed probe of an equal number left.
+    let clean = || {
+        for path in [&dir, &file] {
+            let _ = fs::remove_dir(path);
+            let _ = fs::remove_file(path);
+        }
     };
-    let (one, two) = (name(staging_dir, 'a'), name(folder, 'b'));
-    let tried = fs::write(&one, "a").and_then(|()| fs::write(&two, "b")).and_then(|()| {
-        renameat_with(CWD, &one, CWD, &two, RenameFlags::EXCHANGE).map_err(Into::into)
-    });
-    let exchanged = fs::read(&one).is_ok_and(|content| content == b"b");
-    for path in [&one, &two] {
-        // What can't be removed was never made.
-        let _ = fs::remove_file(path);
+    clean();
+    let tried = fs::create_dir(&dir)
+        .and_then(|()| RealDisk.write(&file, b"transload", None))
+        .and_then(|()| Ok(renameat_with(CWD, &dir, CWD, &file, RenameFlags::EXCHANGE)?))
+        .and_then(|()| {
+            if dir.is_file() && file.is_dir() {
+                Ok(())
+            } else {
+                Err(io::Error::other("it was answered with success and not done"))
+            }
+        });
+    clean();
+    tried
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn exchange_works_here_and_leaves_nothing_behind() {
+        let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let time = fs::metadata(other.path()).unwrap().modified().unwrap();
+        probe(one.path(), other.path()).unwrap();
+        assert_eq!(fs::read_dir(one.path()).unwrap().count(), 0);
+        assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
+        assert_eq!(fs::metadata(other.path()).unwrap().modified().unwrap(), time);
+        let refusal = probe(one.path(), &other.path().join("absent")).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Refused);
     }
-    for (folder, time) in before {
-        let time = time.map_err(refused)?;
-        fs::File::open(folder).and_then(|file| file.set_modified(time)).map_err(refused)?;
-    }
-    tried.map_err(refused)?;
-    if exchanged {
-        Ok(())
-    } else {
-        Err(refused(std::io::Error::other("the exchange was answered with success and not done")))
+
+    #[test]
+    fn another_file_system_is_refused_with_the_reason() {
+        let (one, proc) = (tempfile::tempdir().unwrap(), Path::new("/proc"));
+        let refusal = probe(one.path(), proc).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Refused);
+        assert_eq!(fs::read_dir(one.path()).unwrap().count(), 0);
     }
 }

@@ -3,8 +3,8 @@
 //! Tables never change once written, so names, sizes, inodes and times tell; the small files that
 //! engines rewrite in place (CURRENT, manifest, logs, markers, OPTIONS) are hashed as well.
 
-use super::files::stopped;
-use crate::error::Result;
+use super::disk::stopped;
+use crate::error::{Error, Kind, Result};
 use crate::moves::Fingerprint;
 use sha2::{Digest, Sha256};
 use std::fs::{self, File};
@@ -15,22 +15,42 @@ use std::path::Path;
 /// Logs may be large; they are hashed in pieces of this size.
 const READ_BYTES: usize = 1 << 20;
 
-/// The fingerprint of the file or folder at `path`.
+/// Folders of an engine aren't deeper; a loop must not run for ever.
+const DEPTH_MAX: usize = 32;
+
+/// The fingerprint of the file or folder at `path`. It doesn't depend on where that stands.
 pub(super) fn of(path: &Path) -> Result<Fingerprint> {
     let mut print = Fingerprint::default();
-    walk(path, "", &mut print)?;
+    walk(path, "", 0, &mut print)?;
     Ok(print)
 }
 
-fn walk(path: &Path, relative: &str, print: &mut Fingerprint) -> Result<()> {
+/// The first file that isn't what it was.
+pub(super) fn first_change(before: &Fingerprint, now: &Fingerprint) -> Option<String> {
+    let names = before.files.keys().chain(now.files.keys());
+    names.filter(|name| before.files.get(*name) != now.files.get(*name)).min().map(|name| {
+        match (before.files.get(name), now.files.get(name)) {
+            (None, _) => format!("{name} is new"),
+            (_, None) => format!("{name} is gone"),
+            _ => format!("{name} has changed"),
+        }
+    })
+}
+
+fn walk(path: &Path, relative: &str, depth: usize, print: &mut Fingerprint) -> Result<()> {
     let failed = |error| stopped("take a fingerprint", path, error);
     let metadata = fs::symlink_metadata(path).map_err(failed)?;
     if metadata.is_dir() {
+        if depth > DEPTH_MAX {
+            let why = format!("folders are deeper than {DEPTH_MAX}");
+            return Err(Error::new(Kind::Stopped, "take a fingerprint", why)
+                .with("path", path.display().to_string()));
+        }
         for entry in fs::read_dir(path).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy().into_owned();
+            let name = entry.file_name().as_encoded_bytes().escape_ascii().to_string();
             let inner = if relative.is_empty() { name } else { format!("{relative}/{name}") };
-            walk(&entry.path(), &inner, print)?;
+            walk(&entry.path(), &inner, depth + 1, print)?;
         }
         return Ok(());
     }
@@ -43,23 +63,62 @@ fn walk(path: &Path, relative: &str, print: &mut Fingerprint) -> Result<()> {
     );
     let name = relative.rsplit('/').next().unwrap_or_default();
     if metadata.is_file() && is_rewritten(name) {
-        let mut hasher = Sha256::new();
-        let mut file = File::open(path).map_err(failed)?;
-        let mut buffer = vec![0; READ_BYTES];
-        loop {
-            let read = file.read(&mut buffer).map_err(failed)?;
-            if read == 0 {
-                break;
-            }
-            hasher.update(&buffer[..read]);
-        }
-        line.push_str(&format!(" sha256 {}", hex::encode(hasher.finalize())));
+        line.push_str(&format!(" sha256 {}", digest(path).map_err(failed)?));
     }
     print.files.insert(relative.to_owned(), line);
     Ok(())
 }
 
+fn digest(path: &Path) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0; READ_BYTES];
+    loop {
+        let read = file.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hex::encode(hasher.finalize()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
 fn is_rewritten(name: &str) -> bool {
     ["CURRENT", "MANIFEST", "OPTIONS", "marker."].iter().any(|start| name.starts_with(start))
         || name.ends_with(".log")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_in_place_is_noticed_though_size_and_time_are_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        for name in ["CURRENT", "000007.ldb"] {
+            fs::write(dir.path().join(name), "content").unwrap();
+        }
+        let before = of(dir.path()).unwrap();
+        assert_eq!(of(dir.path()).unwrap(), before);
+        let current = dir.path().join("CURRENT");
+        let time = fs::metadata(&current).unwrap().modified().unwrap();
+        fs::write(&current, "CONTENT").unwrap();
+        File::open(&current).unwrap().set_modified(time).unwrap();
+        let now = of(dir.path()).unwrap();
+        assert_eq!(first_change(&before, &now).as_deref(), Some("CURRENT has changed"));
+    }
+
+    #[test]
+    fn new_and_lost_files_are_named_and_a_move_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let (here, there) = (dir.path().join("here"), dir.path().join("there"));
+        fs::create_dir(&here).unwrap();
+        fs::write(here.join("b"), "1").unwrap();
+        let before = of(&here).unwrap();
+        fs::rename(&here, &there).unwrap();
+        assert_eq!(first_change(&before, &of(&there).unwrap()), None);
+        fs::write(there.join("a"), "2").unwrap();
+        let more = of(&there).unwrap();
+        assert_eq!(first_change(&before, &more).as_deref(), Some("a is new"));
+        assert_eq!(first_change(&more, &before).as_deref(), Some("a is gone"));
+    }
 }

@@ -1,44 +1,95 @@
 //! Holds the locks of databases, of both kinds: goleveldb ignores open-file locks, Pebble and
 //! RocksDB ignore `flock`.
+//!
+//! A lock that this swapper holds already is shared and not taken twice, which the kernel would
+//! refuse. Neither content nor times of a lock file change.
 
 use crate::error::{Error, Kind, Result};
 use crate::moves::Held;
 use nix::fcntl::{FcntlArg, fcntl};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use transload_store::Engines;
 
-/// The open lock files; the locks go when they are closed.
+/// The lock files in use, by device and inode: a database that changes place keeps its lock.
+#[derive(Debug, Default)]
+pub(super) struct LockTable {
+    open: Mutex<BTreeMap<(u64, u64), Weak<File>>>,
+}
+
+/// Open lock files; the locks go when the last holder of each is dropped.
 struct Locks {
-    _files: Vec<File>,
+    _files: Vec<Arc<File>>,
 }
 
 impl Held for Locks {}
 
-/// Locks the `LOCK` file of each database that has one. Neither its content nor its time
-/// changes.
-pub(super) fn hold(databases: &[PathBuf]) -> Result<Box<dyn Held>> {
-    let mut files = Vec::new();
-    for database in databases {
-        let path = database.join("LOCK");
-        if path.is_file() {
-            files.push(lock(database, &path)?);
+impl LockTable {
+    /// Locks the `LOCK` file of each database that has one.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], naming the holder, when somebody has one.
+    pub(super) fn hold<'p>(
+        &self,
+        databases: impl IntoIterator<Item = &'p PathBuf>,
+        engines: &dyn Engines,
+    ) -> Result<Box<dyn Held>> {
+        let mut files = Vec::new();
+        for database in databases {
+            let path = database.join("LOCK");
+            if path.is_file() {
+                files.push(self.lock(&path).map_err(|why| refusal(database, &why, engines))?);
+            }
         }
+        Ok(Box::new(Locks { _files: files }))
     }
-    Ok(Box::new(Locks { _files: files }))
+
+    fn lock(&self, path: &Path) -> std::result::Result<Arc<File>, String> {
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.retain(|_, file| file.strong_count() > 0);
+        let file = open_for_locking(path).map_err(|error| error.to_string())?;
+        let metadata = file.metadata().map_err(|error| error.to_string())?;
+        let identity = (metadata.dev(), metadata.ino());
+        if let Some(file) = open.get(&identity).and_then(Weak::upgrade) {
+            return Ok(file);
+        }
+        let file = Arc::new(take_both(file)?);
+        open.insert(identity, Arc::downgrade(&file));
+        Ok(file)
+    }
 }
 
-fn lock(database: &Path, path: &Path) -> Result<File> {
-    let held = |what: String| {
-        Error::new(Kind::Refused, "lock a database", what)
-            .with("database", database.display().to_string())
-            .next("stop the node that uses this home, then try again")
+/// Takes the lock of an attempt, so that no second transload works on it.
+///
+/// # Errors
+/// [`Kind::Refused`] when another process has it.
+pub(super) fn hold_attempt(attempt_dir: &Path) -> Result<File> {
+    let path = attempt_dir.join("swap.lock");
+    let refused = |why: String| {
+        Error::new(Kind::Refused, "lock the attempt", why)
+            .with("path", path.display().to_string())
+            .next("another transload is at work on this home: `transload status HOME` shows it")
     };
-    let file = OpenOptions::new()
+    OpenOptions::new()
         .read(true)
         .write(true)
-        .open(path)
-        .map_err(|error| held(error.to_string()))?;
-    file.try_lock().map_err(|_| held("another process holds it".into()))?;
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(|error| error.to_string())
+        .and_then(take_both)
+        .map_err(refused)
+}
+
+fn open_for_locking(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
+}
+
+fn take_both(file: File) -> std::result::Result<File, String> {
+    file.try_lock().map_err(|error| error.to_string())?;
     let whole = nix::libc::flock {
         l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or(i16::MAX),
         l_whence: i16::try_from(nix::libc::SEEK_SET).unwrap_or(i16::MAX),
@@ -46,7 +97,18 @@ fn lock(database: &Path, path: &Path) -> Result<File> {
         l_len: 0,
         l_pid: 0,
     };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole))
-        .map_err(|_| held("another process holds it".into()))?;
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)).map_err(|error| error.to_string())?;
     Ok(file)
+}
+
+fn refusal(database: &Path, why: &str, engines: &dyn Engines) -> Error {
+    let error = Error::new(Kind::Refused, "lock a database", "another process has it open")
+        .with("database", database.display().to_string());
+    let error = match engines.holder(database) {
+        Ok(Some(holder)) => {
+            error.with("process", holder.pid.to_string()).with("command", holder.command)
+        }
+        _ => error.with("system", why.to_owned()),
+    };
+    error.next("stop the node (and whatever starts it again), then try again")
 }

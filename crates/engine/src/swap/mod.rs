@@ -15,16 +15,24 @@
 //! | guarded | guard | new database | old database |
 //! | new | new database | guard | old database |
 //!
+//! A config file has three places and three contents in the same way, so that nothing has to be
+//! written once the first step is made, and the old file comes back as it was.
+//!
 //! Where things stand is recomputed from the disk, never remembered.
 //!
 //! Invariant: signer state and consensus log are never read for writing, moved or copied here.
 
+mod attributes;
 mod config;
+mod disk;
 mod exchange;
-mod files;
+mod finalize;
 mod fingerprint;
+mod guard;
 mod locks;
+mod plan;
 mod record;
+mod rollback;
 mod standing;
 mod steps;
 
@@ -32,11 +40,43 @@ use crate::error::{Error, Kind, Result};
 use crate::moves::{Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
 use crate::watch::StepLog;
 use std::path::{Path, PathBuf};
-use transload_store::Home;
+use std::sync::Arc;
+use transload_store::{Engines, Home};
 
 /// The swap on the file system.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct FileSwap;
+pub struct FileSwap {
+    engines: Arc<dyn Engines>,
+    disk: Box<dyn disk::Disk>,
+    locks: locks::LockTable,
+}
+
+impl std::fmt::Debug for FileSwap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FileSwap").field("locks", &self.locks).finish_non_exhaustive()
+    }
+}
+
+impl FileSwap {
+    /// A swapper that tells engines by their files through `engines`.
+    #[must_use]
+    pub fn new(engines: Arc<dyn Engines>) -> Self {
+        Self::on(Box::new(disk::RealDisk), engines)
+    }
+
+    fn on(disk: Box<dyn disk::Disk>, engines: Arc<dyn Engines>) -> Self {
+        Self { engines, disk, locks: locks::LockTable::default() }
+    }
+
+    fn tools<'t>(&'t self, log: &'t dyn StepLog) -> steps::Tools<'t> {
+        steps::Tools { disk: &*self.disk, engines: &*self.engines, log }
+    }
+
+    /// The locks of every database of the swap, wherever it stands.
+    fn hold_all(&self, swap: &SwapPlan) -> Result<Box<dyn Held>> {
+        let places = swap.moves.iter().flat_map(|one| [&one.live, &one.target, &one.kept]);
+        self.locks.hold(places, &*self.engines)
+    }
+}
 
 impl Swapper for FileSwap {
     fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()> {
@@ -44,7 +84,7 @@ impl Swapper for FileSwap {
     }
 
     fn hold(&self, databases: &[PathBuf]) -> Result<Box<dyn Held>> {
-        locks::hold(databases)
+        self.locks.hold(databases, &*self.engines)
     }
 
     fn fingerprint(&self, path: &Path) -> Result<Fingerprint> {
@@ -52,31 +92,67 @@ impl Swapper for FileSwap {
     }
 
     fn standing(&self, swap: &SwapPlan) -> Result<Standing> {
-        standing::of(swap)
+        standing::of(swap, &*self.engines)
     }
 
     fn cut_over(&self, swap: &SwapPlan, verified: &Verified, log: &dyn StepLog) -> Result<()> {
-        if let Some(stranger) = swap.moves.iter().find(|one| !verified.covers(&one.database)) {
-            return Err(Error::new(
-                Kind::Refused,
-                "cut over",
-                "a database that was not verified would be swapped in",
-            )
-            .with("database", stranger.database.clone()));
+        let refuse = |what: &str, database: &str| {
+            Err(Error::new(Kind::Refused, "cut over", what)
+                .with("database", database.to_owned())
+                .next("`transload rollback HOME`, then migrate again"))
+        };
+        for one in &swap.moves {
+            let Some(entries) = verified.entries_of(&one.database) else {
+                return refuse(
+                    "a database that was not verified would be swapped in",
+                    &one.database,
+                );
+            };
+            // Whoever opens a directory that has only a log with another engine empties it.
+            if entries > 0 && one.target.is_dir() {
+                let target = self
+                    .engines
+                    .recognise(&one.target)
+                    .map_err(|error| Error::store(Kind::Refused, "recognise the target", error))?;
+                if !target.has_tables {
+                    return refuse(
+                        "the target has only a log and no table file, so another engine could \
+                         empty it",
+                        &one.database,
+                    );
+                }
+            }
         }
-        steps::forward(swap, log)
+        let _attempt = locks::hold_attempt(&swap.attempt_dir)?;
+        if self.standing(swap)? == Standing::New {
+            return Ok(());
+        }
+        let _databases = self.hold_all(swap)?;
+        steps::forward(swap, self.tools(log))
     }
 
     fn may_roll_back(&self, swap: &SwapPlan, home: &Home) -> Result<()> {
-        steps::may_roll_back(swap, home)
+        match self.standing(swap)? {
+            Standing::Old => return Ok(()),
+            Standing::Unknown(why) => return Err(steps::unknown(why)),
+            Standing::New | Standing::Between => {}
+        }
+        let _databases = self.hold_all(swap)?;
+        rollback::may_roll_back(swap, home)
     }
 
     fn roll_back(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-        steps::backward(swap, log)
+        let _attempt = locks::hold_attempt(&swap.attempt_dir)?;
+        let _databases = self.hold_all(swap)?;
+        steps::backward(swap, self.tools(log))
     }
 
     fn free(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-        steps::free(swap, log)
+        if !swap.attempt_dir.is_dir() {
+            return Ok(());
+        }
+        let _attempt = locks::hold_attempt(&swap.attempt_dir)?;
+        finalize::free(swap, self.tools(log))
     }
 }
 

@@ -1,118 +1,242 @@
-//! Where a home stands, from the disk alone.
+//! Where a home stands, from the disk alone: inodes, guard texts, config values, and the signs
+//! of engines in the directories themselves.
 
-use super::config::{Setting, files};
-use super::record::{Identity, Record};
-use crate::error::Result;
-use crate::moves::{Move, Standing, SwapPlan};
-use std::fs;
+use super::config::{EditedFile, Setting, files};
+use super::disk::is_there;
+use super::exchange::is_torn;
+use super::guard;
+use super::plan::{Place, judge};
+use super::record::{Record, inode};
+use crate::error::{Error, Kind, Result};
+use crate::moves::{Move, Standing, SwapMethod, SwapPlan};
 use std::path::Path;
+use std::time::Duration;
+use transload_model::engine::Engine;
+use transload_store::Engines;
 
-/// The first line of a guard file.
-pub(super) const GUARD_MARK: &str = "transload guards this path.";
+/// A running node replaces small files now and then; a look that falls into that is repeated.
+const LOOKS: u32 = 3;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
-/// Where one database stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    /// The old database is live.
-    Old,
-    /// The guard is live.
-    Guarded,
-    /// The new database is live.
-    New,
+/// What stands where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct State {
+    pub(super) places: Vec<Place>,
+    pub(super) settings: Vec<Setting>,
 }
 
-/// Whether a guard of this attempt stands at `path`.
-pub(super) fn is_guard(path: &Path, swap: &SwapPlan) -> bool {
-    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file())
-        && fs::read_to_string(path).is_ok_and(|text| text == guard_text(swap))
+/// What a look at the disk tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Look {
+    /// Everything is where the steps put it.
+    Known(State),
+    /// An exchange by renames was cut off; it must be ended first.
+    Torn,
+    /// Something stands there that no step left.
+    Unknown(String),
 }
 
-/// What a guard file says, to whoever finds it.
-pub(super) fn guard_text(swap: &SwapPlan) -> String {
-    format!(
-        "{GUARD_MARK}\n\nA migration of this node's databases is under way, so the node must not \
-         start now.\nRun `transload status HOME` to see where it stands, then\n`transload resume \
-         HOME` to go on or `transload rollback HOME` to go back.\n\nattempt {}\n",
-        swap.attempt_dir.display()
-    )
-}
-
-/// Where one database stands; a text for a person when nobody can tell.
-pub(super) fn place(
-    one: &Move,
-    swap: &SwapPlan,
-    record: &Record,
-) -> std::result::Result<Place, String> {
-    let Some(pair) = record.databases.get(&one.database) else {
-        return Err(format!("{}: the swap's record doesn't know it", one.database));
-    };
-    let [live, target, kept] = [&one.live, &one.target, &one.kept].map(|path| Identity::at(path));
-    let guard_at = |path| is_guard(path, swap);
-    if live == Some(pair.old) && target == Some(pair.new) {
-        Ok(Place::Old)
-    } else if guard_at(&one.live) && target == Some(pair.new) && kept == Some(pair.old) {
-        Ok(Place::Guarded)
-    } else if live == Some(pair.new) && kept == Some(pair.old) {
-        Ok(Place::New)
-    } else {
-        Err(format!(
-            "{}: what stands at {} is neither the old database, nor the new one, nor a \
-            guard",
-            one.database,
-            one.live.display()
-        ))
+impl Look {
+    pub(super) fn standing(&self) -> Standing {
+        match self {
+            Look::Known(state) => judge(&state.places, &state.settings),
+            Look::Torn => Standing::Between,
+            Look::Unknown(why) => Standing::Unknown(why.clone()),
+        }
     }
 }
 
 /// Where the home stands.
-pub(super) fn of(swap: &SwapPlan) -> Result<Standing> {
-    let Some(record) = Record::load(swap)? else {
-        let kept = swap.moves.iter().find(|one| one.kept.is_dir());
-        return Ok(kept.map_or(Standing::Old, |one| {
-            Standing::Unknown(format!(
-                "{} holds an old database, but the swap's record is gone",
-                one.kept.display()
-            ))
-        }));
-    };
-    let mut places = Vec::new();
-    for one in &swap.moves {
-        match place(one, swap, &record) {
-            Ok(place) => places.push(place),
-            Err(text) => return Ok(Standing::Unknown(text)),
+pub(super) fn of(swap: &SwapPlan, engines: &dyn Engines) -> Result<Standing> {
+    let Some(record) = Record::load(swap)? else { return without_record(swap, engines) };
+    let look = look(swap, &record)?;
+    if let Look::Known(state) = &look
+        && let Some(why) = wrong_sign(swap, &record, state, engines)?
+    {
+        return Ok(Standing::Unknown(why));
+    }
+    Ok(match (look.standing(), &look) {
+        (Standing::Unknown(_), Look::Known(state)) => Standing::Unknown(contradiction(swap, state)),
+        (standing, _) => standing,
+    })
+}
+
+/// What stands where, by inodes, guard texts and config values.
+pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
+    let configs = files(swap);
+    if swap.method == SwapMethod::Rename && !record.freed {
+        let database = |one: &Move| is_torn(&one.kept) || is_torn(&one.target);
+        let config = |file: &EditedFile<'_>| {
+            let slots = record.configs.get(&file.path);
+            slots.is_some_and(|slots| is_torn(&slots.kept) || is_torn(&slots.staged))
+        };
+        if swap.moves.iter().any(database) || configs.iter().any(config) {
+            return Ok(Look::Torn);
         }
     }
-    let mut settings = Vec::new();
-    for file in files(swap) {
-        match file.setting()? {
-            Some(setting) => settings.push(setting),
+    let mut state = State { places: Vec::new(), settings: Vec::new() };
+    for one in &swap.moves {
+        match place(one, swap, record) {
+            Ok(place) => state.places.push(place),
+            Err(why) => return Ok(Look::Unknown(why)),
+        }
+    }
+    for file in &configs {
+        if !record.configs.contains_key(&file.path) {
+            return Ok(Look::Unknown(format!(
+                "{} was not the config file when the swap began: a link points elsewhere now",
+                file.path.display()
+            )));
+        }
+        if !is_there(&file.path) {
+            return Ok(Look::Unknown(format!("{} is gone", file.path.display())));
+        }
+        match file.setting(&file.read()?)? {
+            Some(setting) => state.settings.push(setting),
             None => {
-                return Ok(Standing::Unknown(format!(
-                    "{} has other values than transload wrote",
+                return Ok(Look::Unknown(format!(
+                    "{} has another engine's name than any that transload wrote",
                     file.path.display()
                 )));
             }
         }
     }
-    Ok(judge(&places, &settings))
+    Ok(Look::Known(state))
 }
 
-/// Only what the steps can leave is known; everything else is for a person.
-pub(super) fn judge(places: &[Place], settings: &[Setting]) -> Standing {
-    let all_places = |place| places.iter().all(|one| *one == place);
-    let none_is = |place| places.iter().all(|one| *one != place);
-    let all_set = |setting| settings.iter().all(|one| *one == setting);
-    let none_set = |setting| settings.iter().all(|one| *one != setting);
-    if all_places(Place::Old) && all_set(Setting::Old) {
-        Standing::Old
-    } else if all_places(Place::New) && all_set(Setting::New) {
-        Standing::New
-    } else if (all_places(Place::Old) && none_set(Setting::New))
-        || (all_set(Setting::Guard) && (none_is(Place::New) || none_is(Place::Old)))
-        || (all_places(Place::New) && none_set(Setting::Old))
-    {
-        Standing::Between
+/// Where one database stands; a text for a person when nobody can tell.
+fn place(one: &Move, swap: &SwapPlan, record: &Record) -> std::result::Result<Place, String> {
+    let Some(pair) = record.databases.get(&one.database) else {
+        return Err(format!("{}: the swap's record doesn't know it", one.database));
+    };
+    let (old, new) = (Some(pair.old), Some(pair.new));
+    let [live, target, kept] = [&one.live, &one.target, &one.kept].map(|path| inode(path));
+    if live == old && (record.freed || target == new) {
+        Ok(Place::Old)
+    } else if live == new && (record.freed || kept == old) {
+        Ok(Place::New)
+    } else if guard::is_at(&one.live, swap) && target == new && kept == old {
+        Ok(Place::Guarded)
     } else {
-        Standing::Unknown("databases and config files contradict one another".into())
+        let known = [(pair.old, "the old database"), (pair.new, "the new database")];
+        let what = |path: &Path| match inode(path) {
+            None => "nothing",
+            Some(_) if guard::is_any_at(path) => "a guard",
+            Some(found) => known
+                .iter()
+                .find(|(inode, _)| *inode == found)
+                .map_or("something unknown", |(_, name)| name),
+        };
+        Err(format!(
+            "{}: {} at {}, {} at {}, {} at {}: transload's steps leave no such thing",
+            one.database,
+            what(&one.live),
+            one.live.display(),
+            what(&one.target),
+            one.target.display(),
+            what(&one.kept),
+            one.kept.display()
+        ))
     }
+}
+
+/// Before the record is written nothing has changed place, so anything else is for a person.
+fn without_record(swap: &SwapPlan, engines: &dyn Engines) -> Result<Standing> {
+    let unknown = |path: &Path, what: &str| {
+        Ok(Standing::Unknown(format!("{} {what}, but the swap's record is gone", path.display())))
+    };
+    for one in &swap.moves {
+        if guard::is_any_at(&one.live) {
+            return unknown(&one.live, "is guarded");
+        }
+        if !is_there(&one.live) {
+            return Ok(Standing::Unknown(format!("{} is gone", one.live.display())));
+        }
+        if is_there(&one.kept) && !guard::is_any_at(&one.kept) {
+            return unknown(&one.kept, "holds a database");
+        }
+        if let Some(why) = sign(&one.live, one.from, engines)? {
+            return Ok(Standing::Unknown(why));
+        }
+    }
+    for file in files(swap) {
+        if file.setting(&file.read()?)? == Some(Setting::Guard) {
+            return unknown(&file.path, "is guarded");
+        }
+    }
+    Ok(Standing::Old)
+}
+
+/// What is wrong with the engines' own signs in the directories, if anything.
+fn wrong_sign(
+    swap: &SwapPlan,
+    record: &Record,
+    state: &State,
+    engines: &dyn Engines,
+) -> Result<Option<String>> {
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        let signs: &[(&Path, Engine)] = match place {
+            Place::Old => &[(&one.live, one.from)],
+            Place::Guarded => &[(&one.kept, one.from), (&one.target, one.to)],
+            Place::New if record.freed => &[(&one.live, one.to)],
+            Place::New => &[(&one.live, one.to), (&one.kept, one.from)],
+        };
+        for (path, engine) in signs {
+            if let Some(why) = sign(path, *engine, engines)? {
+                return Ok(Some(why));
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What is wrong with the engine's sign at `path`, if anything.
+pub(super) fn sign(path: &Path, wanted: Engine, engines: &dyn Engines) -> Result<Option<String>> {
+    let mut looks = 1;
+    loop {
+        match engines.recognise(path) {
+            Ok(found) if is_same_family(found.engine, wanted) => return Ok(None),
+            Ok(found) => {
+                return Ok(Some(format!(
+                    "{} has the files of {} and should have those of {wanted}: {}",
+                    path.display(),
+                    found.engine,
+                    found.evidence
+                )));
+            }
+            Err(_) if looks < LOOKS => {
+                looks += 1;
+                std::thread::sleep(BETWEEN_LOOKS);
+            }
+            Err(error) if error.kind() == transload_store::Kind::Io => {
+                return Err(Error::store(Kind::Stopped, "look at the engine's files", error));
+            }
+            Err(error) => return Ok(Some(format!("{}: {error}", path.display()))),
+        }
+    }
+}
+
+/// A node with a newer Pebble raises the format of a directory that an older one made.
+fn is_same_family(one: Engine, other: Engine) -> bool {
+    let family = |engine| if engine == Engine::Pebble1 { Engine::Pebble2 } else { engine };
+    family(one) == family(other)
+}
+
+fn contradiction(swap: &SwapPlan, state: &State) -> String {
+    let databases = swap
+        .moves
+        .iter()
+        .zip(&state.places)
+        .map(|(one, place)| format!("{} is {}", one.database, place.name()));
+    let configs = files(swap).into_iter().zip(state.settings.clone()).map(|(file, setting)| {
+        let name = file.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        format!("{name} has {}", setting.name())
+    });
+    let all: Vec<String> = databases.chain(configs).collect();
+    format!(
+        "databases and config files contradict one another ({}): somebody has set a key or \
+         moved a folder while the swap was going on. Where a config file has lost its guard, \
+         put that value back, then `transload rollback HOME`",
+        all.join(", ")
+    )
 }

@@ -1,284 +1,315 @@
-//! The steps of the swap, forward and backward. Each is skipped when the disk says that it has
-//! happened, so both directions go on from any state between.
+//! Performs the steps of the swap, in either direction, from any state that is known.
+//!
+//! Every step is one exchange. What the disk says is looked at before each and after each; the
+//! log is written, never read.
 
 use super::config::{EditedFile, Setting, files};
-use super::exchange::{exchange, finish_renames};
-use super::files::{remove, replace, stopped};
-use super::record::{Identity, Record};
-use super::standing::{Place, guard_text, is_guard, of, place};
+use super::disk::{Disk, parent, stopped};
+use super::exchange::{exchange, mend, sync_both};
+use super::fingerprint;
+use super::plan::{Goal, Place, Step, next_step};
+use super::record::{Prints, Record, Slots, sweep};
+use super::standing::{Look, State, look, of};
 use crate::error::{Error, Kind, Result};
-use crate::moves::{Move, Standing, SwapMethod, SwapPlan};
+use crate::moves::{Fingerprint, Move, Standing, SwapMethod, SwapPlan};
 use crate::watch::StepLog;
-use std::fs;
-use transload_store::Home;
+use std::collections::BTreeMap;
+use std::fs::{File, FileTimes};
+use std::path::Path;
+use transload_store::Engines;
+
+/// What the steps work with.
+#[derive(Clone, Copy)]
+pub(super) struct Tools<'a> {
+    pub(super) disk: &'a dyn Disk,
+    pub(super) engines: &'a dyn Engines,
+    pub(super) log: &'a dyn StepLog,
+}
 
 /// Swaps the new databases in.
-pub(super) fn forward(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-    let record = begin(swap, log)?;
-    let configs = files(swap);
-    for file in &configs {
-        set(file, Setting::Guard, Edits::None, &record, log)?;
+pub(super) fn forward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
+    let mut record = Record::load(swap)?;
+    if let Some(record) = &record {
+        ready(swap, record, tools)?;
     }
-    for one in &swap.moves {
-        if at(one, swap, &record)? == Place::Old {
-            step(log, &format!("guard {}", one.database), || {
-                exchange(&one.live, &one.kept, swap.method)
+    match of(swap, tools.engines)? {
+        Standing::New => return Ok(()),
+        Standing::Unknown(why) => return Err(unknown(why)),
+        Standing::Old => {
+            // Nothing has changed place, so what was staged before can be staged anew: an
+            // operator may have edited the config since. The databases must be the same.
+            if let Some(record) = &record {
+                unchanged(swap, record)?;
+            }
+            step(tools.log, "record the swap", || {
+                record = Some(Record::make(tools.disk, swap)?);
+                Ok(())
             })?;
         }
-    }
-    for one in swap.moves.iter().rev() {
-        if at(one, swap, &record)? == Place::Guarded {
-            step(log, &format!("put in {}", one.database), || {
-                exchange(&one.live, &one.target, swap.method)
-            })?;
+        Standing::Between => {
+            if let Some(record) = &record {
+                unchanged(swap, record)?;
+            }
         }
     }
-    for file in configs.iter().rev() {
-        set(file, Setting::New, Edits::None, &record, log)?;
-    }
-    read_back(swap, &Standing::New)
+    let Some(mut record) = record else {
+        return Err(unknown("a swap is under way and its record is gone".into()));
+    };
+    drive(swap, &mut record, Goal::New, tools)
 }
 
 /// Puts the old databases back.
-pub(super) fn backward(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-    let Some(record) = resume(swap)? else { return Ok(()) };
-    let configs = files(swap);
-    for file in &configs {
-        set(file, Setting::Guard, Edits::Kept, &record, log)?;
+pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
+    let Some(mut record) = Record::load(swap)? else {
+        return match of(swap, tools.engines)? {
+            Standing::Old => Ok(()),
+            Standing::New | Standing::Between => Err(unknown("the swap's record is gone".into())),
+            Standing::Unknown(why) => Err(unknown(why)),
+        };
+    };
+    if record.freed {
+        return Err(Error::new(
+            Kind::Refused,
+            "roll back",
+            "the old databases were freed: there is nothing to go back to",
+        )
+        .next("migrate again, to the old engine"));
     }
-    for one in &swap.moves {
-        if at(one, swap, &record)? == Place::New {
-            guard_at(&one.target, swap)?;
-            step(log, &format!("take out {}", one.database), || {
-                exchange(&one.live, &one.target, swap.method)
-            })?;
-        }
+    ready(swap, &record, tools)?;
+    if let Standing::Unknown(why) = of(swap, tools.engines)? {
+        return Err(unknown(why));
     }
-    for one in swap.moves.iter().rev() {
-        if at(one, swap, &record)? == Place::Guarded {
-            step(log, &format!("put back {}", one.database), || {
-                exchange(&one.live, &one.kept, swap.method)
-            })?;
-        }
-    }
-    for file in configs.iter().rev() {
-        set(file, Setting::Old, Edits::Kept, &record, log)?;
-    }
-    read_back(swap, &Standing::Old)?;
-    step(log, "forget the swap", || {
-        for one in &swap.moves {
-            if is_guard(&one.kept, swap) {
-                remove(&one.kept)?;
-            }
-        }
-        Record::remove(swap)
+    kept_is_whole(swap, &record)?;
+    let untouched = new_is_untouched(swap, &record)?;
+    drive(swap, &mut record, Goal::Old, tools)?;
+    step(tools.log, "forget the swap", || {
+        sweep(tools.disk, swap, &record)?;
+        Record::remove(tools.disk, swap)?;
+        if untouched { restore_folder_times(&record) } else { Ok(()) }
     })
 }
 
-/// Removes what the home doesn't stand on.
-pub(super) fn free(swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
-    let standing = match of(swap)? {
-        Standing::Unknown(_) if is_partly_freed(swap)? => Standing::New,
-        found => found,
-    };
-    let not_whole = |why: String| {
-        Error::new(Kind::Refused, "free the old copies", why)
-            .next("`transload status HOME` says where the home stands")
-    };
-    let leftovers: fn(&Move) -> [&std::path::PathBuf; 2] = match standing {
-        Standing::New => |one| [&one.kept, &one.target],
-        Standing::Old => |one| [&one.target, &one.kept],
-        Standing::Between => return Err(not_whole("the home is in the middle of a swap".into())),
-        Standing::Unknown(why) => return Err(not_whole(why)),
-    };
-    for one in &swap.moves {
-        step(log, &format!("free {}", one.database), || {
-            for path in leftovers(one) {
-                // A second look at the very place: never what the node stands on.
-                if path.starts_with(&one.live) || one.live.starts_with(path) {
-                    return Err(not_whole("an old copy and the live path overlap".into()));
-                }
-                remove(path)?;
+/// Ends what a crash cut off, and makes durable what it left.
+fn ready(swap: &SwapPlan, record: &Record, tools: Tools<'_>) -> Result<()> {
+    if record.freed {
+        return Ok(());
+    }
+    let slots = record.configs.iter().map(|(live, slots)| (live, &slots.kept, &slots.staged));
+    let databases = swap.moves.iter().map(|one| (&one.live, &one.kept, &one.target));
+    for (live, kept, staged) in slots.chain(databases) {
+        for other in [kept, staged] {
+            if swap.method == SwapMethod::Rename {
+                mend(tools.disk, live, other)?;
             }
-            Ok(())
-        })?;
+        }
+        // A folder that is gone is for `of` to explain.
+        if [live, kept, staged].iter().all(|path| parent(path).is_dir()) {
+            sync_both(tools.disk, live, kept)?;
+            sync_both(tools.disk, live, staged)?;
+        }
     }
     Ok(())
 }
 
-/// Whether the home stands on the new databases and only old copies are missing, as after a
-/// clean-up that was cut off.
-fn is_partly_freed(swap: &SwapPlan) -> Result<bool> {
-    let Some(record) = Record::load(swap)? else { return Ok(false) };
-    for file in files(swap) {
-        if file.setting()? != Some(Setting::New) {
+/// Exchanges until the home stands at the goal, whole.
+fn drive(swap: &SwapPlan, record: &mut Record, goal: Goal, tools: Tools<'_>) -> Result<()> {
+    let configs = files(swap);
+    let prints = Record::prints(swap)?;
+    let mut state = known(look(swap, record)?)?;
+    while let Some(next) = next_step(goal, &state.places, &state.settings) {
+        match next {
+            Step::Config(which, setting) => {
+                let (file, from) = (&configs[which], state.settings[which]);
+                if !slots_of(record, file)?.are_whole(&file.path, from) {
+                    if goal == Goal::New {
+                        return Err(file
+                            .changed("the file was changed while the swap was going on")
+                            .next("`transload rollback HOME` keeps the change and goes back"));
+                    }
+                    // An operator may edit a config while the node runs on the new databases:
+                    // going back keeps the other keys.
+                    let name = format!("take over the edits of {}", file.path.display());
+                    step(tools.log, &name, || record.take_over(tools.disk, swap, file, from))?;
+                }
+                let slots = slots_of(record, file)?;
+                let other = if [from, setting].contains(&Setting::Old) {
+                    &slots.kept
+                } else {
+                    &slots.staged
+                };
+                let name = format!("set {} to {}", file.path.display(), setting.name());
+                step(tools.log, &name, || exchange(tools.disk, &file.path, other, swap.method))?;
+                state.settings[which] = setting;
+            }
+            Step::Database(which, place) => {
+                let (one, from) = (&swap.moves[which], state.places[which]);
+                fit(one, from, place, &prints)?;
+                let old = [from, place].contains(&Place::Old);
+                let (verb, other) = match (old, place) {
+                    (true, Place::Guarded) => ("guard", &one.kept),
+                    (true, _) => ("put back", &one.kept),
+                    (false, Place::Guarded) => ("take out", &one.target),
+                    (false, _) => ("put in", &one.target),
+                };
+                let name = format!("{verb} {}", one.database);
+                step(tools.log, &name, || exchange(tools.disk, &one.live, other, swap.method))?;
+                state.places[which] = place;
+            }
+        }
+        let now = known(look(swap, record)?)?;
+        if now != state {
+            return Err(unknown("a step left something else than it should".into()));
+        }
+    }
+    // The outcome is read from the disk, never assumed.
+    match of(swap, tools.engines)? {
+        standing if standing == goal.standing() => Ok(()),
+        Standing::Unknown(why) => Err(unknown(why)),
+        other => Err(unknown(format!("after the last step the home stands {other:?}"))),
+    }
+}
+
+/// The database that is about to change place is the one that was verified, or kept.
+fn fit(one: &Move, from: Place, to: Place, prints: &BTreeMap<String, Prints>) -> Result<()> {
+    let prints = prints_of(one, prints)?;
+    match (from, to) {
+        (Place::Old, Place::Guarded) => expect(&one.live, &prints.old, one, source_changed),
+        (Place::Guarded, Place::New) => expect(&one.target, &prints.new, one, target_changed),
+        (Place::Guarded, Place::Old) => expect(&one.kept, &prints.old, one, kept_changed),
+        _ => Ok(()),
+    }
+}
+
+/// Neither side of any database is other than when it was verified.
+fn unchanged(swap: &SwapPlan, record: &Record) -> Result<()> {
+    let prints = Record::prints(swap)?;
+    let state = known(look(swap, record)?)?;
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        let prints = prints_of(one, &prints)?;
+        let (old, new) = match place {
+            Place::Old => (&one.live, &one.target),
+            Place::Guarded => (&one.kept, &one.target),
+            Place::New => (&one.kept, &one.live),
+        };
+        expect(old, &prints.old, one, source_changed)?;
+        expect(new, &prints.new, one, target_changed)?;
+    }
+    Ok(())
+}
+
+/// The old databases that wait for a rollback are what they were when the swap began.
+///
+/// # Errors
+/// [`Kind::Refused`] naming what has changed.
+pub(super) fn kept_is_whole(swap: &SwapPlan, record: &Record) -> Result<()> {
+    let prints = Record::prints(swap)?;
+    let state = known(look(swap, record)?)?;
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        if *place != Place::Old {
+            expect(&one.kept, &prints_of(one, &prints)?.old, one, kept_changed)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether no node has opened any of the new databases since they were verified.
+pub(super) fn new_is_untouched(swap: &SwapPlan, record: &Record) -> Result<bool> {
+    let prints = Record::prints(swap)?;
+    let state = known(look(swap, record)?)?;
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        let new = if *place == Place::New { &one.live } else { &one.target };
+        if fingerprint::of(new)? != prints_of(one, &prints)?.new {
             return Ok(false);
         }
     }
-    Ok(swap.moves.iter().all(|one| {
-        record.databases.get(&one.database).is_some_and(|pair| {
-            let kept = Identity::at(&one.kept);
-            Identity::at(&one.live) == Some(pair.new) && (kept.is_none() || kept == Some(pair.old))
-        })
-    }))
+    Ok(true)
 }
 
-/// Refuses to go back where that could lose blocks or sign twice.
-pub(super) fn may_roll_back(swap: &SwapPlan, home: &Home) -> Result<()> {
-    let Some(fence) = &swap.fence else { return Ok(()) };
-    let refuse = |why: &str, next: &str| {
-        Err(Error::new(Kind::Refused, "roll back", why).next(next.to_owned()))
-    };
-    let way_out = "a new verified migration back to the old engine loses nothing: `transload \
-        migrate HOME --to OLD-ENGINE`";
-    if fence.remote_signer || home.remote_signer.is_some() {
-        return refuse(
-            "the signer is remote, so nobody here knows what it has signed since the swap",
-            way_out,
-        );
-    }
-    let signed_since = match (fence.signer, home.signer) {
-        (Some(then), Some(now)) if now < then => {
-            return refuse(
-                "the signer's state is older than at the swap: somebody has put it back, and \
-                 the node could sign twice",
-                "don't start this node before you know what its key has signed",
-            );
-        }
-        (Some(then), Some(now)) => now > then,
-        (None, None) => false,
-        _ => {
-            return refuse("the signer's state has appeared or gone since the swap", way_out);
-        }
-    };
-    if signed_since && fence.only_validator != Some(false) {
-        return refuse(
-            "the node has signed new blocks since the swap, and as far as its own data tells \
-             nobody else has them: going back would stall the chain",
-            way_out,
-        );
-    }
-    Ok(())
+fn prints_of<'p>(one: &Move, prints: &'p BTreeMap<String, Prints>) -> Result<&'p Prints> {
+    prints.get(&one.database).ok_or_else(|| unknown(format!("{} has no fingerprint", one.database)))
 }
 
-/// Records, stages guards, and ends what an earlier run began.
-fn begin(swap: &SwapPlan, log: &dyn StepLog) -> Result<Record> {
-    if let Some(record) = resume(swap)? {
-        stage_guards(swap, &record)?;
-        return Ok(record);
-    }
-    for one in &swap.moves {
-        guard_at(&one.kept, swap)?;
-    }
-    let mut record = None;
-    step(log, "record the swap", || {
-        record = Some(Record::make(swap)?);
-        Ok(())
-    })?;
-    record.ok_or_else(|| Error::new(Kind::Stopped, "begin the swap", "nothing was recorded"))
-}
-
-/// A guard file stands ready where a database stands alone.
-fn stage_guards(swap: &SwapPlan, record: &Record) -> Result<()> {
-    for one in &swap.moves {
-        if at(one, swap, record)? == Place::Old {
-            guard_at(&one.kept, swap)?;
-        }
-    }
-    Ok(())
-}
-
-/// The record of a swap that began, with cut-off renames ended and the standing known.
-fn resume(swap: &SwapPlan) -> Result<Option<Record>> {
-    let Some(record) = Record::load(swap)? else { return Ok(None) };
-    if swap.method == SwapMethod::Rename {
-        for one in &swap.moves {
-            finish_renames(&one.live, &one.kept)?;
-            finish_renames(&one.live, &one.target)?;
-        }
-    }
-    match of(swap)? {
-        Standing::Unknown(why) => Err(unknown(why)),
-        Standing::Old | Standing::New | Standing::Between => Ok(Some(record)),
+fn expect(
+    path: &Path,
+    print: &Fingerprint,
+    one: &Move,
+    fault: fn(&str, String) -> Error,
+) -> Result<()> {
+    match fingerprint::first_change(print, &fingerprint::of(path)?) {
+        None => Ok(()),
+        Some(what) => Err(fault(&one.database, what).with("path", path.display().to_string())),
     }
 }
 
-fn unknown(why: String) -> Error {
+fn source_changed(database: &str, what: String) -> Error {
+    Error::new(
+        Kind::Stopped,
+        "compare the database with its copy",
+        "the database is not what was copied: a node has run in between",
+    )
+    .with("database", database.to_owned())
+    .with("file", what)
+    .next("`transload rollback HOME`, then migrate again: the copy lacks what was written since")
+}
+
+fn target_changed(database: &str, what: String) -> Error {
+    Error::new(
+        Kind::Stopped,
+        "compare the target with what was verified",
+        "the target is not what was verified: somebody has opened it",
+    )
+    .with("database", database.to_owned())
+    .with("file", what)
+    .next("`transload rollback HOME`, then migrate again")
+}
+
+fn kept_changed(database: &str, what: String) -> Error {
+    Error::new(
+        Kind::Refused,
+        "compare the old database with what was kept",
+        "the old database is not what was kept at the swap: going back to it isn't safe",
+    )
+    .with("database", database.to_owned())
+    .with("file", what)
+    .next("migrate again, from the new engine to the old one")
+}
+
+fn slots_of<'r>(record: &'r Record, file: &EditedFile<'_>) -> Result<&'r Slots> {
+    record
+        .configs
+        .get(&file.path)
+        .ok_or_else(|| unknown(format!("{} is not in the swap's record", file.path.display())))
+}
+
+fn known(look: Look) -> Result<State> {
+    match look {
+        Look::Known(state) => Ok(state),
+        Look::Torn => Err(unknown("an exchange by renames is cut off".into())),
+        Look::Unknown(why) => Err(unknown(why)),
+    }
+}
+
+/// What only a person can judge.
+pub(super) fn unknown(why: String) -> Error {
     Error::new(Kind::OutcomeUnknown, "look where the home stands", why).effect_unknown().next(
         "don't start the node; compare the paths with the plan in HOME/.transload and ask for \
          help with the archive that `transload doctor HOME` writes",
     )
 }
 
-fn at(one: &Move, swap: &SwapPlan, record: &Record) -> Result<Place> {
-    place(one, swap, record).map_err(unknown)
-}
-
-/// Makes sure that a guard stands at a staging path that is empty or has one.
-fn guard_at(path: &std::path::Path, swap: &SwapPlan) -> Result<()> {
-    if is_guard(path, swap) {
-        return Ok(());
-    }
-    if let Ok(metadata) = fs::symlink_metadata(path)
-        && metadata.is_dir()
-    {
-        return Err(unknown(format!("{} should hold a guard and is a folder", path.display())));
-    }
-    if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder).map_err(|error| stopped("make a folder", folder, error))?;
-    }
-    replace(path, guard_text(swap).as_bytes())
-}
-
-/// What to do with a config file that somebody has edited since.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Edits {
-    /// Nobody should have, while the swap goes on: stop.
-    None,
-    /// An operator may have, while the node ran on the new databases: other keys stay.
-    Kept,
-}
-
-/// Brings a config file to a setting.
-fn set(
-    file: &EditedFile<'_>,
-    setting: Setting,
-    edits: Edits,
-    record: &Record,
-    log: &dyn StepLog,
-) -> Result<()> {
-    if file.setting()? == Some(setting) {
-        return Ok(());
-    }
-    let text = file.read()?;
-    let known = record.configs.get(&file.path);
-    let ours = known.is_some_and(|known| [&known.old, &known.guard, &known.new].contains(&&text));
-    let next = match (known, ours, setting) {
-        (Some(known), true, Setting::Old) => known.old.clone(),
-        (Some(known), true, Setting::Guard) => known.guard.clone(),
-        (Some(known), true, Setting::New) => known.new.clone(),
-        _ if edits == Edits::Kept => file.with(&text, setting)?,
-        _ => return Err(file.changed("the file was changed while the swap was going on")),
-    };
-    let name = format!("set {} to {setting:?}", file.path.display()).to_lowercase();
-    step(log, &name, || {
-        file.write(&text, &next)?;
-        if ours && setting == Setting::Old { record.restore_time(&file.path) } else { Ok(()) }
-    })
-}
-
-fn step(log: &dyn StepLog, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
+/// Logs that a step begins, performs it, and logs that it is done.
+pub(super) fn step(log: &dyn StepLog, name: &str, act: impl FnOnce() -> Result<()>) -> Result<()> {
     log.begin(name)?;
     act()?;
     log.done(name)
 }
 
-/// The outcome is read from the disk, never assumed.
-fn read_back(swap: &SwapPlan, wanted: &Standing) -> Result<()> {
-    let found = of(swap)?;
-    if found == *wanted {
-        Ok(())
-    } else {
-        Err(unknown(format!("after the last step the home should stand {wanted:?}, not {found:?}")))
+/// Nothing has run on the new databases, so the folders get their times back as well.
+fn restore_folder_times(record: &Record) -> Result<()> {
+    for (folder, modified) in &record.folders {
+        File::open(folder)
+            .and_then(|folder| folder.set_times(FileTimes::new().set_modified(*modified)))
+            .map_err(|error| stopped("restore a folder's time", folder, error))?;
     }
+    Ok(())
 }

@@ -50,7 +50,7 @@ impl Bomb {
 struct Bench {
     _folder: tempfile::TempDir,
     home: PathBuf,
-    engines: FileEngines,
+    engines: Arc<FileEngines>,
 }
 
 impl Bench {
@@ -58,7 +58,7 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().canonicalize().unwrap().join("node");
         write_home(&home, Engine::Goleveldb, HEIGHTS);
-        Self { _folder: folder, home, engines: FileEngines::new() }
+        Self { _folder: folder, home, engines: Arc::new(FileEngines::new()) }
     }
 
     fn with<T>(
@@ -67,7 +67,8 @@ impl Bench {
         work: impl FnOnce(&mut Migration<'_>) -> Result<T>,
     ) -> Result<T> {
         let profiles: [&dyn Profile; 1] = [&TestProfile];
-        let world = World { profiles: &profiles, engines: &self.engines, swapper: &FileSwap };
+        let swapper = FileSwap::new(self.engines.clone());
+        let world = World { profiles: &profiles, engines: &*self.engines, swapper: &swapper };
         let mut migration = Migration::open(&self.home, world, watch)?;
         work(&mut migration)
     }
@@ -87,7 +88,7 @@ impl Bench {
         if !has_plan {
             assert_eq!(state, State::In(Phase::Planned));
             let profiles: [&dyn Profile; 1] = [&TestProfile];
-            let plan = make_plan(&request, &profiles, &self.engines, watch)?;
+            let plan = make_plan(&request, &profiles, &*self.engines, watch)?;
             self.with(watch, |migration| migration.accept(plan))?;
         }
         self.with(watch, |migration| {
