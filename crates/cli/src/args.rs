@@ -136,7 +136,7 @@ pub(crate) enum Command {
     Migrate(Migrate),
     /// Show where a migration stands, chunk by chunk
     #[command(after_help = "Examples:\n  transload status ~/.gaia\n  \
-        transload status ~/.gaia --follow\n\n\
+        transload status ~/.gaia --follow\n  transload status ~/.gaia --wait\n\n\
         Chunk map: . to do, c being worked on, d copied, h copied and slow or tried again, \
         v verified, x failed.")]
     Status(Status),
@@ -366,6 +366,13 @@ pub(crate) struct Migrate {
     /// Don't ask before the swap
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Go on in the background, safe from a lost terminal; `transload status HOME --follow`
+    /// shows how it goes. Without --yes it stops before the swap
+    #[arg(long)]
+    pub(crate) detach: bool,
+    /// What `--detach` starts
+    #[arg(long, hide = true, conflicts_with = "detach")]
+    pub(crate) detached: bool,
 }
 
 /// Arguments of `status`.
@@ -374,8 +381,17 @@ pub(crate) struct Status {
     /// The node's home
     pub(crate) home: PathBuf,
     /// Go on showing it until the migration stops or ends
-    #[arg(long)]
+    #[arg(long, conflicts_with = "wait")]
     pub(crate) follow: bool,
+    /// Wait until the node, which you start, has made a block on the new databases
+    #[arg(long)]
+    pub(crate) wait: bool,
+    /// The node's RPC address
+    #[arg(long, default_value = "http://127.0.0.1:26657", value_name = "URL")]
+    pub(crate) rpc: String,
+    /// Wait at most so many seconds
+    #[arg(long, default_value_t = 600, value_name = "SECONDS")]
+    pub(crate) timeout: u64,
 }
 
 /// A home.

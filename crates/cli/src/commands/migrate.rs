@@ -1,7 +1,7 @@
 //! `transload migrate` and `transload resume`: the way to another engine.
 
-use super::plan;
 use super::verify::exit_of;
+use super::{detach, plan};
 use crate::args::{Confirmed, Migrate};
 use crate::context::Context;
 use crate::exit::Exit;
@@ -12,6 +12,12 @@ use transload_engine::{Error, Kind, Migration, Result, make_plan};
 
 /// Runs `migrate`.
 pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
+    if args.detach {
+        return detach::start(context, args);
+    }
+    if args.detached {
+        detach::leave_the_terminal()?;
+    }
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
     let outcome = (|| {

@@ -2,6 +2,7 @@
 
 pub(crate) mod check;
 pub(crate) mod convert;
+pub(crate) mod detach;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod engines;
@@ -13,4 +14,5 @@ pub(crate) mod root;
 pub(crate) mod shell;
 pub(crate) mod status;
 pub(crate) mod verify;
+pub(crate) mod wait;
 pub(crate) mod wayback;

@@ -17,6 +17,9 @@ const MAP_WIDTH: usize = 64;
 /// Runs `status`.
 pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     let state_dir = state_dir_of(&args.home);
+    if args.wait {
+        return super::wait::run(context, args);
+    }
     loop {
         let status = read_status(&state_dir)?;
         context.print(&status, || text(&status));
