@@ -13,5 +13,7 @@ pub mod commit;
 pub mod keys;
 mod layout;
 pub mod node;
+mod verify;
 
 pub use layout::ApplicationLayout;
+pub use verify::{AppHashOf, Progress, tip, verify};

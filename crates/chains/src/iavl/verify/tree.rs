@@ -1,0 +1,118 @@
+//! One store: its scan, its joins, and what came of them.
+
+use super::records::Hash;
+use super::{Ctx, StoreOutcome, checks, fall, finding, index, name, rise, scan};
+use crate::iavl::keys::{NodeId, store_prefix};
+use crate::iavl::layout;
+use crate::iavl::node::Node;
+use transload_model::report::Verdict;
+use transload_store::Result;
+use transload_store::sort::{Sorter, Spool};
+
+/// The share of the memory that one sorter gets. At most four are in use at a time, and one that
+/// is being read beside them.
+const SORTER_SHARE: usize = 6;
+
+/// What a spool holds in memory before it writes. A tree has a spool a level.
+const SPOOL_BYTES_MAX: usize = 64 << 10;
+
+/// A store that is being checked.
+pub(super) struct Store<'a> {
+    pub(super) ctx: &'a Ctx<'a>,
+    pub(super) name: String,
+    /// Of its keys.
+    pub(super) prefix: Vec<u8>,
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn new(ctx: &'a Ctx<'a>, store: &[u8]) -> Self {
+        Self { ctx, name: name(store), prefix: store_prefix(store) }
+    }
+
+    pub(super) fn sorter(&self) -> Sorter<'a> {
+        Sorter::new(&self.ctx.scratch, self.ctx.memory_bytes_max / SORTER_SHARE)
+    }
+
+    pub(super) fn spool(&self) -> Spool<'a> {
+        let memory = (self.ctx.memory_bytes_max / 256).min(SPOOL_BYTES_MAX);
+        Spool::new(&self.ctx.scratch, memory)
+    }
+
+    /// For readers of spools.
+    pub(super) fn buffer_bytes(&self) -> usize {
+        self.ctx.memory_bytes_max / 64
+    }
+
+    /// The physical key of an entry.
+    pub(super) fn key(&self, entry: &[u8]) -> Vec<u8> {
+        [self.prefix.as_slice(), entry].concat()
+    }
+
+    /// The stored bytes of a node, where pruning moved it included. For failures and rare roots
+    /// only: it is a random read.
+    pub(super) fn read(&self, id: NodeId) -> Result<Option<(NodeId, Vec<u8>)>> {
+        for id in [Some(id), id.moved_by_pruning()].into_iter().flatten() {
+            if let Some(stored) = self.ctx.snapshot.get(&self.key(id.bytes()))? {
+                return Ok(Some((id, stored)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The claimed hash of a node; `None` when it isn't there or can't be decoded.
+    pub(super) fn read_hash(&self, id: NodeId) -> Result<Option<Hash>> {
+        let read = self.read(id)?;
+        Ok(read.and_then(|(id, stored)| Node::decode(id, &stored).ok().map(|node| node.hash())))
+    }
+
+    /// Adds a finding about a node.
+    pub(super) fn find_node(
+        &self,
+        verdict: &mut Verdict,
+        check: &'static str,
+        id: NodeId,
+        version: u64,
+        what: impl Into<String>,
+    ) {
+        let table = match id.version_and_nonce() {
+            Some(_) => layout::NODE,
+            None => layout::LEGACY_NODE,
+        };
+        let what = format!("store {}: {}", self.name, what.into());
+        verdict.find(finding(check, table, &self.key(id.bytes()), Some(version), what));
+    }
+}
+
+/// Checks a store.
+pub(super) fn check(ctx: &Ctx<'_>, store_name: &[u8]) -> Result<StoreOutcome> {
+    let store = Store::new(ctx, store_name);
+    let mut verdict = Verdict::nothing();
+    let scanned = scan::scan(&store, &mut verdict)?;
+    rise::check(&store, &scanned.levels, &mut verdict)?;
+    let form = fall::Form {
+        latest: scanned.latest,
+        fast: scanned.fast_index_is_current(&store, &mut verdict)?,
+    };
+    let fallen = fall::check(
+        &store,
+        &scanned.levels,
+        scanned.marks,
+        form,
+        scanned.index,
+        scanned.orphans,
+        &mut verdict,
+    )?;
+    if form.fast {
+        verdict.count(checks::FAST, 0);
+        index::check_fast(&store, fallen.index, scanned.latest, &mut verdict)?;
+    }
+    let mixed = scanned.has_new_form;
+    index::check_orphans(&store, fallen.orphans, mixed, &mut verdict)?;
+    Ok(StoreOutcome {
+        store: store_name.to_vec(),
+        roots: scanned.roots,
+        first_entry: scanned.first_entry,
+        latest: scanned.latest,
+        verdict,
+    })
+}
