@@ -4,6 +4,7 @@ use super::database;
 use super::layout::{blockstore as blockstore_table, state as state_table};
 use super::wire::block::{BlockMeta, BlockStoreState};
 use super::wire::state::State;
+use crate::iavl;
 use std::collections::BTreeMap;
 use transload_codec::Malformed;
 use transload_model::report::printable_key;
@@ -49,6 +50,12 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
                 heights.insert("state".to_owned(), height);
             }
         }
+    }
+    if let Some(application) = view.databases.snapshot(database::APPLICATION)
+        && database::holds_multistore(&*application)?
+        && let Some((version, _)) = iavl::tip(&*application)?
+    {
+        heights.insert("app".to_owned(), version);
     }
     if let Some(signer) = view.home.signer {
         heights.insert("signer".to_owned(), signer.height);

@@ -7,6 +7,7 @@
 //!
 //! Invariant: a check that could not be made is counted as skipped, with the reason.
 
+mod application;
 mod block;
 mod checks;
 mod commits;
@@ -135,6 +136,7 @@ pub(super) fn verify(
         verdict.count(check, 0);
     }
     let Some(ctx) = open(view, &mut verdict)? else {
+        verdict.absorb(application::check(view, None, options, progress)?);
         return Ok(verdict);
     };
     let mut outcome = check_heights(&ctx, options.workers, progress)?;
@@ -148,6 +150,7 @@ pub(super) fn verify(
     if !progress(total, total) {
         return Err(cancelled());
     }
+    verdict.absorb(application::check(view, Some(&ctx), options, progress)?);
     check_signer(&ctx, &mut verdict);
     verdict.trust = trust(&ctx, options, &mut verdict)?;
     limits(&ctx, &outcome, &mut verdict);
