@@ -47,7 +47,9 @@ pub(super) struct Manifest {
     pub(super) last_sequence: u64,
     /// Tables by (level, number).
     pub(super) tables: BTreeMap<(u64, u64), TableFile>,
-    /// Bytes of the manifest up to the end of its last whole edit.
+    /// Bytes of the manifest when it was read.
+    pub(super) file_bytes: u64,
+    /// Bytes up to the end of its last whole edit.
     pub(super) whole_bytes: u64,
 }
 
@@ -70,9 +72,9 @@ impl Manifest {
 
     /// Applies every whole edit of a manifest. A torn last edit was never committed.
     pub(super) fn parse(name: &str, bytes: Vec<u8>) -> Result<Self> {
-        let mut manifest = Self { name: name.to_owned(), ..Self::default() };
-        let mut said = Said::default();
         let file_bytes = bytes.len() as u64;
+        let mut manifest = Self { name: name.to_owned(), file_bytes, ..Self::default() };
+        let mut said = Said::default();
         let log = records(bytes, name)?;
         for (place, offset) in log.places {
             let rest = &log.bytes[place];

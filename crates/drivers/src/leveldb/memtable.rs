@@ -14,9 +14,12 @@ use std::fs;
 use std::path::Path;
 use transload_store::{Error, KEY_BYTES_MAX, Kind, Result};
 
-/// Logs larger than this together are refused: they are read into memory. Nodes roll a log at
-/// 4 MiB (goleveldb's default) to some hundred (large caches).
-pub(super) const LOG_BYTES_MAX: u64 = 1 << 30;
+/// Logs are held in memory, so they may take half of what the caller gives, but always this much:
+/// goleveldb rolls a log at 4 MiB, nodes with large caches at some hundred.
+const LOG_BYTES_MIN: u64 = 64 << 20;
+
+/// Logs larger than this together are refused whatever the caller gives: places in them are u32.
+const LOG_BYTES_MAX: u64 = 3 << 30;
 
 /// Bytes of a batch before its changes.
 const BATCH_HEADER_BYTES: usize = 12;
@@ -43,7 +46,7 @@ pub(super) struct MemTable {
 impl MemTable {
     /// Replays the logs that the manifest still needs. A torn record may only be the last thing
     /// in all of them.
-    pub(super) fn replay(dir: &Path, manifest: &Manifest) -> Result<Self> {
+    pub(super) fn replay(dir: &Path, manifest: &Manifest, memory_bytes_max: u64) -> Result<Self> {
         let mut table = Self::default();
         let mut numbers = log_numbers(dir)?;
         numbers.retain(|number| manifest.needs_log(*number));
@@ -52,10 +55,10 @@ impl MemTable {
             return Err(corrupt(&log_name(manifest.log_number), 0, what)
                 .with("path", dir.display().to_string()));
         }
-        let mut left_bytes = LOG_BYTES_MAX;
+        let mut room = Room::new(memory_bytes_max);
         let mut torn: Option<(u64, u64)> = None;
         for number in numbers {
-            let bytes = read_log(dir, number, &mut left_bytes)?;
+            let bytes = room.read_log(dir, number)?;
             let before = table.entries.len();
             let end = table.add_log(bytes, &log_name(number))?;
             if let Some((torn, offset)) = torn
@@ -128,20 +131,33 @@ fn slice(logs: &[Vec<u8>], log: u32, at: u32, bytes: u32) -> &[u8] {
     &logs[log as usize][at as usize..at as usize + bytes as usize]
 }
 
-fn read_log(dir: &Path, number: u64, left_bytes: &mut u64) -> Result<Vec<u8>> {
-    let name = log_name(number);
-    let path = dir.join(&name);
-    let failed = |error| Error::io(READ, &path, error);
-    let size_bytes = fs::metadata(&path).map_err(failed)?.len();
-    let Some(left) = left_bytes.checked_sub(size_bytes) else {
-        let what = "the logs are too large to replay; start and stop the node once, so that its \
-                    engine moves them into tables";
-        return Err(Error::new(Kind::Limit, READ, what)
-            .with("file", name)
-            .with("limit_bytes", LOG_BYTES_MAX.to_string()));
-    };
-    *left_bytes = left;
-    fs::read(&path).map_err(failed)
+/// How much of logs may still be read.
+struct Room {
+    limit_bytes: u64,
+    left_bytes: u64,
+}
+
+impl Room {
+    fn new(memory_bytes_max: u64) -> Self {
+        let limit_bytes = (memory_bytes_max / 2).clamp(LOG_BYTES_MIN, LOG_BYTES_MAX);
+        Self { limit_bytes, left_bytes: limit_bytes }
+    }
+
+    fn read_log(&mut self, dir: &Path, number: u64) -> Result<Vec<u8>> {
+        let name = log_name(number);
+        let path = dir.join(&name);
+        let failed = |error| Error::io(READ, &path, error);
+        let size_bytes = fs::metadata(&path).map_err(failed)?.len();
+        let Some(left) = self.left_bytes.checked_sub(size_bytes) else {
+            let what = "the logs don't fit into memory; allow more of it, or start and stop the \
+                        node once, so that its engine moves them into tables";
+            return Err(Error::new(Kind::Limit, READ, what)
+                .with("file", name)
+                .with("limit_bytes", self.limit_bytes.to_string()));
+        };
+        self.left_bytes = left;
+        fs::read(&path).map_err(failed)
+    }
 }
 
 /// One batch, up to its end in the log's gathered bytes.
@@ -270,10 +286,10 @@ pub(super) mod tests {
         put(4, b"not needed any more");
         put(5, &whole[..whole.len() - 1]);
         put(6, b"");
-        let table = MemTable::replay(dir.path(), &manifest(5)).unwrap();
+        let table = MemTable::replay(dir.path(), &manifest(5), 0).unwrap();
         assert_eq!(table.len(), 1);
         put(6, &write(&[batch(3, &[(b"c", Some(b"1"))])]));
-        let error = MemTable::replay(dir.path(), &manifest(5)).unwrap_err();
+        let error = MemTable::replay(dir.path(), &manifest(5), 0).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert_eq!(error.context()[0], ("file", "000005.log".to_owned()));
     }
@@ -281,8 +297,22 @@ pub(super) mod tests {
     #[test]
     fn a_missing_log_is_lost_data_and_not_an_empty_database() {
         let dir = tempfile::tempdir().unwrap();
-        assert_eq!(MemTable::replay(dir.path(), &manifest(5)).unwrap_err().kind(), Kind::Corrupt);
-        assert_eq!(MemTable::replay(dir.path(), &manifest(0)).unwrap().len(), 0);
+        assert_eq!(
+            MemTable::replay(dir.path(), &manifest(5), 0).unwrap_err().kind(),
+            Kind::Corrupt
+        );
+        assert_eq!(MemTable::replay(dir.path(), &manifest(0), 0).unwrap().len(), 0);
+    }
+
+    #[test]
+    fn logs_beyond_the_memory_limit_are_refused_before_they_are_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = fs::File::create(dir.path().join(log_name(5))).unwrap();
+        log.set_len(LOG_BYTES_MIN + 1).unwrap();
+        let replay = |memory| MemTable::replay(dir.path(), &manifest(5), memory);
+        assert_eq!(replay(0).unwrap_err().kind(), Kind::Limit);
+        // With room for it, a log of zeros is one that was never written.
+        assert_eq!(replay(LOG_BYTES_MAX).unwrap().len(), 0);
     }
 
     #[test]

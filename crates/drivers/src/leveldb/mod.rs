@@ -8,8 +8,8 @@
 //!
 //! Promises: every block and log record is checked against its checksum; a table that is
 //! missing, short or damaged is an error that names file and offset, never an end of data.
-//! Memory: the logs (at most 1 GiB), caches of half of what the caller gives, and for each table
-//! that a cursor stands in one block and one span of 16 to 256 KiB that was read ahead.
+//! Memory: the logs (half of what the caller gives, 64 MiB at least), caches of as much, and for
+//! each table that a cursor stands in one block and one span of 16 to 256 KiB, read ahead.
 
 mod block;
 mod cache;

@@ -26,7 +26,7 @@ impl LevelDbSnapshot {
     ///
     /// Half of `memory_bytes_max` is for caches.
     pub(super) fn open(dir: &Path, memory_bytes_max: u64) -> Result<Self> {
-        let version = Version::load(dir)?;
+        let version = Version::load(dir, memory_bytes_max)?;
         let tables = Tables::new(dir, memory_bytes_max / 2);
         tables.check_present(version.runs.iter().flat_map(|run| run.files()))?;
         let cursor_bytes_max =

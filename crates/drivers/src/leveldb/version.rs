@@ -4,14 +4,18 @@
 //! one sorted source. LevelDB's levels above 0 are runs; tables of level 0 may overlap, but
 //! where they don't, they are put together too. Few runs mean few comparisons.
 
+use super::fault::READ;
+use super::files::current;
 use super::internal_key::{TAG_MAX, Tagged, order, split, user};
 use super::manifest::{Manifest, TableFile};
 use super::memtable::MemTable;
 use std::cmp::Ordering;
+use std::fs;
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use transload_store::{KeyRange, Result};
+use transload_store::{Error, KeyRange, Kind, Result};
 
 /// Tables that don't overlap, in key order.
 #[derive(Debug, Default)]
@@ -53,12 +57,31 @@ pub(super) struct Version {
 }
 
 impl Version {
-    /// Reads manifest and logs of `dir`.
-    pub(super) fn load(dir: &Path) -> Result<Self> {
+    /// Reads manifest and logs of `dir`. Should a process be writing there after all, that is
+    /// noticed: what was flushed meanwhile must not be missing from both.
+    pub(super) fn load(dir: &Path, memory_bytes_max: u64) -> Result<Self> {
         let manifest = Manifest::load(dir)?;
-        let logs = Arc::new(MemTable::replay(dir, &manifest)?);
+        let logs = MemTable::replay(dir, &manifest, memory_bytes_max);
+        if !is_current(dir, &manifest)? {
+            let what = "the directory changed while it was read: a process is writing it";
+            return Err(Error::new(Kind::Busy, READ, what)
+                .with("path", dir.display().to_string())
+                .retryable());
+        }
+        let logs = Arc::new(logs?);
         Ok(Self { runs: runs(manifest.tables.into_values()), logs })
     }
+}
+
+/// Whether nothing was appended to a manifest since it was read, and it is still the one.
+fn is_current(dir: &Path, manifest: &Manifest) -> Result<bool> {
+    let path = dir.join(&manifest.name);
+    let bytes = match fs::metadata(&path) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(READ, &path, error)),
+    };
+    Ok(bytes == manifest.file_bytes && current(dir)? == manifest.name)
 }
 
 /// Puts tables into as few runs as possible.
