@@ -70,6 +70,8 @@ pub struct ReportDatabase {
 pub struct Reach {
     /// Tables that follow from what consensus signed, and were recomputed on the target.
     pub authenticated: Vec<String>,
+    /// Tables that were recomputed on the target from authenticated ones.
+    pub derived: Vec<String>,
     /// Tables that were compared between source and target, byte by byte, and no more.
     pub compared_only: Vec<String>,
     /// What was not looked at.
@@ -127,9 +129,8 @@ pub fn reach(databases: &[ReportDatabase], verdict: &Verdict) -> Reach {
         for table in &database.tables {
             let name = table.name.to_string();
             match (table.class, database.fate) {
-                (TableClass::Authenticated | TableClass::Derived, _) if certified => {
-                    reach.authenticated.push(name);
-                }
+                (TableClass::Authenticated, _) if certified => reach.authenticated.push(name),
+                (TableClass::Derived, _) if certified => reach.derived.push(name),
                 (_, Fate::Moves) => reach.compared_only.push(name),
                 _ => reach.not_looked_at.push(format!("{name} (its database stays as it is)")),
             }

@@ -59,6 +59,7 @@ pub(crate) fn text(report: &RunReport) -> String {
     let _ = writeln!(text, "trust: {}", report.verdict.trust);
     for (what, tables) in [
         ("authenticated", &report.reach.authenticated),
+        ("recomputed from those", &report.reach.derived),
         ("only compared", &report.reach.compared_only),
         ("not looked at", &report.reach.not_looked_at),
     ] {
