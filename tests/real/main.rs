@@ -14,6 +14,7 @@ mod answers;
 mod bank;
 mod chain;
 mod home;
+mod migrating;
 mod node;
 mod rpc;
 mod serving;

@@ -107,6 +107,11 @@ impl Node {
         }
     }
 
+    /// The process that holds the home's databases.
+    pub(crate) fn process_id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Asks the node to stop and waits for its end.
     pub(crate) fn stop(mut self) {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

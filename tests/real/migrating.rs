@@ -1,0 +1,146 @@
+//! What the node software answers on homes that transload has carried to another engine.
+
+use crate::home::{NodeHome, known_answers};
+use crate::node::{Node, Software};
+use crate::{answers, bank, chain};
+use serde_json::{Value, json};
+use std::process::Command;
+
+/// Runs `transload COMMAND HOME ... --json` and fails unless it did its work.
+fn transload(command: &str, home: &NodeHome, more: &[&str]) -> Value {
+    let output = Command::new(env!("CARGO_BIN_EXE_transload"))
+        .arg(command)
+        .arg(home.path())
+        .args(more)
+        .arg("--json")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command}: {}: {said}", output.status);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+fn migrate(home: &NodeHome, engine: &str) {
+    transload("migrate", home, &["--to", engine, "--yes"]);
+}
+
+/// The engine that every database governed by the node's config is in.
+fn engines(home: &NodeHome) -> Vec<String> {
+    let document = transload("inspect", home, &["--quick"]);
+    let databases = document["databases"].as_array().unwrap();
+    let governed = databases.iter().filter(|database| !database["configured"].is_null());
+    governed.map(|database| database["engine"].as_str().unwrap().to_owned()).collect()
+}
+
+fn stands_on(home: &NodeHome, engine: &str) {
+    let engines = engines(home);
+    assert!(!engines.is_empty() && engines.iter().all(|it| it == engine), "{engines:?}");
+}
+
+/// Carries a home of a node with peers (which makes no blocks alone) from engine to engine and
+/// asks its node about everything each time.
+fn serves_after_every_move(name: &str, software: Software, engines: &[&str]) {
+    let home = NodeHome::unpack(name, software);
+    let known = known_answers(name);
+    let tip = known["last_height"].as_u64().unwrap();
+    for engine in engines {
+        migrate(&home, engine);
+        stands_on(&home, engine);
+        let mut node = Node::start(&home);
+        assert_eq!(node.wait_for_height(tip), tip);
+        answers::compare(node.rpc, &known);
+        answers::compare_app(node.rpc, &known);
+        node.stop();
+        // The node has written since; what the chain signed still holds.
+        transload("verify", &home, &[]);
+        transload("finalize", &home, &["--yes"]);
+    }
+}
+
+#[test]
+fn cometbft_0_38_serves_its_home_on_pebble_and_back_on_goleveldb() {
+    serves_after_every_move(
+        "cometbft-0.38-kvstore",
+        Software::CometBft038,
+        &["pebble1", "goleveldb"],
+    );
+}
+
+#[test]
+fn cometbft_1_serves_its_home_on_goleveldb_and_back_on_pebble() {
+    serves_after_every_move("cometbft-1-pebble-v2", Software::CometBft1, &["goleveldb", "pebble1"]);
+}
+
+#[test]
+fn an_sdk_app_goes_on_on_pebble_with_every_balance_that_it_ever_had() {
+    let name = "cosmos-simapp";
+    let home = NodeHome::unpack(name, Software::Simapp);
+    let known = known_answers(name);
+    let tip = known["last_height"].as_u64().unwrap();
+    migrate(&home, "pebble1");
+    stands_on(&home, "pebble1");
+    let mut node = Node::start(&home);
+    node.wait_for_height(tip + 3);
+    chain::compare_link(node.rpc, tip, &known["heights"][tip.to_string()]["block_hash"]);
+    answers::compare(node.rpc, &known);
+    assert!(bank::compare_balances(node.rpc, &known) > 0, "no balance is known");
+    node.stop();
+    let verified = transload("verify", &home, &[]);
+    assert!(verified["height_last"].as_str().unwrap().parse::<u64>().unwrap() > tip);
+}
+
+#[test]
+fn a_new_chain_makes_blocks_with_transactions_on_its_new_engine() {
+    let (home, mut pairs) = chain::make(Software::CometBft038, 25);
+    migrate(&home, "pebble1");
+    stands_on(&home, "pebble1");
+    let mut node = Node::start(&home);
+    let tip = node.wait_for_height(25);
+    let status = node.rpc.call("status", &json!({})).unwrap();
+    assert_eq!(status["sync_info"]["catching_up"], false);
+    let pair = ("after".to_owned(), "the move".to_owned());
+    chain::write(node.rpc, &pair);
+    pairs.push(pair);
+    node.wait_for_height(tip + 2);
+    chain::compare_pairs(node.rpc, &pairs);
+    node.stop();
+    transload("verify", &home, &[]);
+}
+
+#[test]
+fn a_rolled_back_home_is_served_from_the_old_databases() {
+    let name = "cometbft-0.38-kvstore";
+    let home = NodeHome::unpack(name, Software::CometBft038);
+    let known = known_answers(name);
+    let tip = known["last_height"].as_u64().unwrap();
+    migrate(&home, "pebble1");
+    transload("rollback", &home, &["--yes"]);
+    stands_on(&home, "goleveldb");
+    let mut node = Node::start(&home);
+    assert_eq!(node.wait_for_height(tip), tip);
+    answers::compare(node.rpc, &known);
+    node.stop();
+}
+
+#[test]
+fn a_running_node_keeps_its_home_and_goes_on() {
+    let name = "cosmos-simapp";
+    let home = NodeHome::unpack(name, Software::Simapp);
+    let known = known_answers(name);
+    let tip = known["last_height"].as_u64().unwrap();
+    let mut node = Node::start(&home);
+    node.wait_for_height(tip + 1);
+    // Reading works while the node writes.
+    let read = transload("inspect", &home, &[]);
+    assert!(read["height_last"].as_str().unwrap().parse::<u64>().unwrap() >= tip);
+    let mut migrate = Command::new(env!("CARGO_BIN_EXE_transload"));
+    migrate.arg("migrate").arg(home.path()).args(["--to", "pebble1", "--yes", "--json"]);
+    let refused = migrate.output().unwrap();
+    let said = String::from_utf8_lossy(&refused.stderr) + String::from_utf8_lossy(&refused.stdout);
+    assert_eq!(refused.status.code(), Some(3), "{said}");
+    assert!(said.contains(&node.process_id().to_string()), "the holder isn't named: {said}");
+    let seen = node.rpc.height().unwrap();
+    node.wait_for_height(seen + 2);
+    node.stop();
+    stands_on(&home, "goleveldb");
+}
