@@ -10,21 +10,8 @@ pub(crate) fn compare_balances(rpc: Rpc, answers: &Value) -> usize {
     let mut compared = 0;
     for (height, accounts) in answers["balances"].as_object().unwrap() {
         for (address, coins) in accounts.as_object().unwrap() {
-            let answer = rpc
-                .call(
-                    "abci_query",
-                    &json!({
-                        "path": "/cosmos.bank.v1beta1.Query/AllBalances",
-                        "data": hex::encode(field(1, address.as_bytes())),
-                        "height": height,
-                        "prove": false,
-                    }),
-                )
-                .unwrap();
-            let response = &answer["response"];
-            assert_eq!(response["code"], 0, "balance of {address} at {height}: {response}");
+            let got = balance(rpc, address, height);
             let expected: Vec<u8> = coins.as_array().unwrap().iter().flat_map(coin).collect();
-            let got = BASE64_STANDARD.decode(response["value"].as_str().unwrap()).unwrap();
             // What follows the coins is the page's own count.
             assert!(got.starts_with(&expected), "balance of {address} at height {height}");
             assert_eq!(got.get(expected.len()), Some(&0x12), "more coins of {address} at {height}");
@@ -32,6 +19,20 @@ pub(crate) fn compare_balances(rpc: Rpc, answers: &Value) -> usize {
         }
     }
     compared
+}
+
+/// What the app answers about an account's balance at a height, as it encodes it.
+pub(crate) fn balance(rpc: Rpc, address: &str, height: &str) -> Vec<u8> {
+    let query = json!({
+        "path": "/cosmos.bank.v1beta1.Query/AllBalances",
+        "data": hex::encode(field(1, address.as_bytes())),
+        "height": height,
+        "prove": false,
+    });
+    let answer = rpc.call("abci_query", &query).unwrap();
+    let response = &answer["response"];
+    assert_eq!(response["code"], 0, "balance of {address} at height {height}: {response}");
+    BASE64_STANDARD.decode(response["value"].as_str().unwrap()).unwrap()
 }
 
 fn coin(coin: &Value) -> Vec<u8> {

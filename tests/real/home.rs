@@ -21,8 +21,7 @@ pub(crate) struct NodeHome {
 }
 
 impl NodeHome {
-    /// Unpacks a fresh copy of an archive and lets it listen on free loopback ports, with nobody
-    /// to talk to.
+    /// Unpacks a fresh copy of an archive.
     pub(crate) fn unpack(name: &str, software: Software) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let archive = homes_folder().join(format!("{name}.tar.gz"));
@@ -43,7 +42,9 @@ impl NodeHome {
         Self::alone(folder, software)
     }
 
-    fn alone(folder: TempDir, software: Software) -> Self {
+    /// Lets a home in the folder `home` of `folder` listen on free loopback ports, with nobody to
+    /// talk to.
+    pub(crate) fn alone(folder: TempDir, software: Software) -> Self {
         let [rpc_port, p2p_port, grpc_port] = free_ports();
         let home = Self { folder, software, rpc_port, grpc_port };
         home.edit_config(|config| {

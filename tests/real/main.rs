@@ -17,4 +17,5 @@ mod home;
 mod migrating;
 mod node;
 mod rpc;
+mod sdk;
 mod serving;

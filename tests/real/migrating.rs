@@ -2,6 +2,7 @@
 
 use crate::home::{NodeHome, known_answers};
 use crate::node::{Node, Software};
+use crate::sdk::SdkChain;
 use crate::{answers, bank, chain};
 use serde_json::{Value, json};
 use std::process::Command;
@@ -72,13 +73,13 @@ fn cometbft_1_serves_its_home_on_goleveldb_and_back_on_pebble() {
 }
 
 #[test]
-fn an_sdk_app_goes_on_on_pebble_with_every_balance_that_it_ever_had() {
+fn an_sdk_app_goes_on_with_its_state_on_pebble_and_its_blocks_on_goleveldb() {
     let name = "cosmos-simapp";
     let home = NodeHome::unpack(name, Software::Simapp);
     let known = known_answers(name);
     let tip = known["last_height"].as_u64().unwrap();
-    migrate(&home, "pebble1");
-    stands_on(&home, "pebble1");
+    let app = ["--only", "application.db", "--only", "snapshots/metadata.db"];
+    transload("migrate", &home, &[&["--to", "pebble1", "--yes"], &app[..]].concat());
     let mut node = Node::start(&home);
     node.wait_for_height(tip + 3);
     chain::compare_link(node.rpc, tip, &known["heights"][tip.to_string()]["block_hash"]);
@@ -87,6 +88,39 @@ fn an_sdk_app_goes_on_on_pebble_with_every_balance_that_it_ever_had() {
     node.stop();
     let verified = transload("verify", &home, &[]);
     assert!(verified["height_last"].as_str().unwrap().parse::<u64>().unwrap() > tip);
+}
+
+#[test]
+fn a_new_sdk_chain_goes_on_on_pebble_with_every_balance_that_it_ever_had() {
+    let chain = SdkChain::create();
+    let mut node = Node::start(&chain.home);
+    node.wait_for_height(2);
+    for _ in 0..5 {
+        chain.transfer(&mut node);
+    }
+    let tip = node.rpc.height().unwrap();
+    let known = answers::collect(node.rpc, tip);
+    let balance =
+        |node: &Node, height: u64| bank::balance(node.rpc, &chain.receiver, &height.to_string());
+    let balances: Vec<Vec<u8>> = (2..=tip).map(|height| balance(&node, height)).collect();
+    assert!(balances.first() != balances.last(), "no transfer arrived");
+    node.stop();
+    for engine in ["pebble1", "goleveldb"] {
+        migrate(&chain.home, engine);
+        stands_on(&chain.home, engine);
+        let mut node = Node::start(&chain.home);
+        node.wait_for_height(tip + 1);
+        answers::compare(node.rpc, &known);
+        for (height, known) in (2..).zip(&balances) {
+            assert_eq!(&balance(&node, height), known, "balance at height {height}");
+        }
+        chain.transfer(&mut node);
+        let now = node.rpc.height().unwrap();
+        assert!(Some(&balance(&node, now)) != balances.last(), "the transfer did not arrive");
+        node.stop();
+        transload("verify", &chain.home, &[]);
+        transload("finalize", &chain.home, &["--yes"]);
+    }
 }
 
 #[test]

@@ -25,7 +25,8 @@ struct Cli {
 enum Command {
     /// Build everything and migrate a copy of a real node home that is in this repository
     Demo {
-        /// The engine to migrate to [default: pebble1, or redb where Go is missing]
+        /// The engine to migrate to [default: pebble1; where Go is missing, every database is
+        /// converted to redb instead]
         #[arg(long)]
         to: Option<String>,
     },
