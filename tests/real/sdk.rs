@@ -52,7 +52,6 @@ impl SdkChain {
 
     /// Sends one coin and waits for the block that has it.
     pub(crate) fn transfer(&self, node: &mut Node) {
-        let height = node.rpc.height().unwrap();
         let said = app(&[
             "tx",
             "bank",
@@ -78,6 +77,7 @@ impl SdkChain {
         ]);
         let outcome: Value = serde_json::from_str(&said).unwrap();
         assert_eq!(outcome["code"], 0, "{said}");
+        let height = node.rpc.height().unwrap();
         node.wait_for_height(height + 2);
     }
 }
