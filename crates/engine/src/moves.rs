@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_model::report::Verdict;
-use transload_store::{ConfigEdit, Home, SignerState};
+use transload_store::{ChainFacts, ConfigEdit, Home, PowerShare, SignerState};
 
 /// Findings that an error names; the report has all of them.
 const FINDINGS_NAMED_MAX: usize = 10;
@@ -180,15 +180,38 @@ pub struct SwapPlan {
 }
 
 /// The line behind which nobody may go back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fence {
     /// The signer's state, when it is kept in the home.
     pub signer: Option<SignerState>,
     /// Whether the signer is remote.
     pub remote_signer: bool,
-    /// Whether this node's key is the chain's only validator; `None` when that isn't known.
-    pub only_validator: Option<bool>,
+    /// How much of the voting power the node's own key has; `None` when that isn't known.
+    pub power: Option<PowerShare>,
+    /// The last height, when it is known.
+    pub height_last: Option<u64>,
+    /// The last height that is known to carry a signature of the node's own key.
+    pub own_signature: Option<u64>,
+    /// The height of the last upgrade that the node's software came to.
+    pub upgrade: Option<u64>,
+}
+
+impl Fence {
+    /// What a home and its databases say. Databases that can't be read say nothing, and then
+    /// less is allowed.
+    #[must_use]
+    pub fn of(home: &Home, facts: Option<&ChainFacts>) -> Self {
+        let height = |name: &str| facts.and_then(|facts| facts.heights.get(name).copied());
+        Self {
+            signer: home.signer,
+            remote_signer: home.remote_signer.is_some(),
+            power: facts.and_then(|facts| facts.power),
+            height_last: facts.and_then(|facts| facts.height_last),
+            own_signature: height("own_signature"),
+            upgrade: height("upgrade"),
+        }
+    }
 }
 
 /// What the files of a database (or a config file) were at one moment: relative path to size,
@@ -251,11 +274,12 @@ pub trait Swapper: Send + Sync {
     /// person must look; guards stay in both cases.
     fn cut_over(&self, swap: &SwapPlan, verified: &Verified, log: &dyn StepLog) -> Result<()>;
 
-    /// Whether going back is allowed now: the fence, the lost heights, the old source's state.
+    /// Whether going back is allowed, as the home is `now`: the fence, the lost heights, the old
+    /// source's state.
     ///
     /// # Errors
     /// [`crate::Kind::Refused`] with the reason and what can be done instead.
-    fn may_roll_back(&self, swap: &SwapPlan, home: &Home) -> Result<()>;
+    fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()>;
 
     /// Puts the old databases and config back, from wherever the disk says that things stand.
     /// Signer state and consensus log are not touched.

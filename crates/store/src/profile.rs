@@ -114,6 +114,26 @@ pub struct ConfigEdit {
     pub new: String,
 }
 
+/// A share of a chain's voting power.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PowerShare {
+    /// The key's own power; 0 for one that is no validator's.
+    #[serde(with = "transload_model::report::decimal")]
+    pub own: u64,
+    /// The power of all validators.
+    #[serde(with = "transload_model::report::decimal")]
+    pub total: u64,
+}
+
+impl PowerShare {
+    /// Whether the others can commit blocks without this key: they have more than two thirds.
+    #[must_use]
+    pub fn others_go_on(&self) -> bool {
+        let others = u128::from(self.total.saturating_sub(self.own));
+        others * 3 > u128::from(self.total) * 2
+    }
+}
+
 /// What the chain's own data says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainFacts {
@@ -129,13 +149,16 @@ pub struct ChainFacts {
     pub app_hash: Option<String>,
     /// App hash in the last header, hex.
     pub header_app_hash: Option<String>,
-    /// Other heights worth comparing, by name (`state`, `app`, `signer`, ...).
+    /// Other heights worth comparing, by name: `blockstore`, `state`, `signer`; `upgrade`, the
+    /// last one that the software came to; `own_signature`, the tip when its commit carries a
+    /// signature of this node's key.
     pub heights: BTreeMap<String, u64>,
     /// The schema id of the dataset.
     pub schema: String,
-    /// Whether this node's key is the chain's only validator; `None` when the home doesn't tell.
+    /// How much of the chain's voting power this node's own key has; `None` when the home
+    /// doesn't tell.
     #[serde(default)]
-    pub only_validator: Option<bool>,
+    pub power: Option<PowerShare>,
     /// Milliseconds between blocks, lately, by the headers' own times.
     #[serde(default)]
     pub block_interval_millis: Option<u64>,

@@ -1,24 +1,32 @@
 //! Heights, hashes and layout of a home, from the few records that say them.
 
-use super::database;
-use super::layout::{blockstore as blockstore_table, state as state_table};
+use super::database::{self, Reader};
+use super::home::{own_address, upgrade_height};
+use super::layout::{BlockstoreLayout, blockstore as blockstore_table, state as state_table};
 use super::wire::block::{BlockMeta, BlockStoreState};
+use super::wire::commit::{Commit, CommitSig, Flag};
 use super::wire::state::State;
+use super::wire::validators::ValidatorSet;
 use crate::iavl;
 use std::collections::BTreeMap;
 use transload_codec::Malformed;
+use transload_codec::proto::Fields;
 use transload_model::report::printable_key;
-use transload_store::{ChainFacts, Error, HomeView, Kind, Result};
+use transload_store::{ChainFacts, Error, HomeView, Kind, PowerShare, Result};
 
 /// The schema id of a dataset of this profile: table names and canonical keys as in
 /// `docs/formats/cometbft-tables.md`.
 pub(crate) const SCHEMA: &str = "cometbft.v1";
+
+/// Over so many blocks the mean interval is taken.
+const INTERVAL_BLOCKS: u64 = 100;
 
 const OPERATION: &str = "read the chain's facts";
 
 pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
     let mut facts = ChainFacts { schema: SCHEMA.to_owned(), ..ChainFacts::default() };
     let mut heights = BTreeMap::new();
+    let own = own_address(view.home);
     if let Some(blockstore) = database::blockstore(view)? {
         facts.layout = blockstore.layout.form().name().to_owned();
         let state = blockstore.snapshot.get(blockstore_table::STATE_KEY)?;
@@ -34,6 +42,21 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
                     .map_err(|error| malformed(&key.unwrap_or_default(), error))?;
                 facts.header_app_hash = Some(hex::encode(meta.header.app_hash));
                 facts.chain_id = text(meta.header.chain_id);
+                facts.block_interval_millis =
+                    block_interval_millis(&blockstore, first, last, meta.header.time)?;
+            }
+            if let Some(own) = &own
+                && let Some(value) = blockstore.at(blockstore_table::SEEN_COMMIT, last)?
+            {
+                let key = blockstore.physical(blockstore_table::SEEN_COMMIT, &last.to_be_bytes());
+                let commit = Commit::decode(&value)
+                    .map_err(|error| malformed(&key.unwrap_or_default(), error))?;
+                let ours = |sig: &CommitSig<'_>| {
+                    sig.flag == Flag::Commit && sig.validator_address == own.as_slice()
+                };
+                if commit.signatures.iter().any(ours) {
+                    heights.insert("own_signature".to_owned(), last);
+                }
             }
         }
     }
@@ -49,6 +72,11 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
             if let Ok(height) = u64::try_from(decoded.last_block_height) {
                 heights.insert("state".to_owned(), height);
             }
+            if let (Some(own), Some(validators)) = (&own, decoded.validators) {
+                let set = ValidatorSet::decode(validators)
+                    .map_err(|error| malformed(state_table::STATE_KEY, error))?;
+                facts.power = Some(power_share(&set, own));
+            }
         }
     }
     if let Some(application) = view.databases.snapshot(database::APPLICATION)
@@ -57,11 +85,62 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
     {
         heights.insert("app".to_owned(), version);
     }
+    if let Some(height) = upgrade_height(view.home) {
+        heights.insert("upgrade".to_owned(), height);
+    }
     if let Some(signer) = view.home.signer {
         heights.insert("signer".to_owned(), signer.height);
     }
     facts.heights = heights;
     Ok(facts)
+}
+
+/// The power of the key with this address; negative powers, which no chain has, count as none.
+fn power_share(set: &ValidatorSet<'_>, own: &[u8]) -> PowerShare {
+    let sum = |ours: bool| {
+        set.validators
+            .iter()
+            .filter(|validator| !ours || validator.address == own)
+            .fold(0u64, |sum, one| sum.saturating_add(u64::try_from(one.power).unwrap_or(0)))
+    };
+    PowerShare { own: sum(true), total: sum(false) }
+}
+
+/// The mean over the last blocks, by the headers' own times.
+fn block_interval_millis(
+    blockstore: &Reader<BlockstoreLayout>,
+    first: u64,
+    last: u64,
+    last_time: &[u8],
+) -> Result<Option<u64>> {
+    let earlier = last.saturating_sub(INTERVAL_BLOCKS).max(first);
+    if earlier == last {
+        return Ok(None);
+    }
+    let Some(value) = blockstore.at(blockstore_table::META, earlier)? else { return Ok(None) };
+    let key = blockstore.physical(blockstore_table::META, &earlier.to_be_bytes());
+    let fault = |error| malformed(&key.clone().unwrap_or_default(), error);
+    let meta = BlockMeta::decode(&value).map_err(fault)?;
+    let begin = unix_millis(meta.header.time).map_err(fault)?;
+    let end = unix_millis(last_time).map_err(fault)?;
+    Ok(end
+        .checked_sub(begin)
+        .and_then(|millis| u64::try_from(millis).ok())
+        .map(|millis| millis / (last - earlier)))
+}
+
+/// Milliseconds since 1970 of a `google.protobuf.Timestamp`.
+fn unix_millis(timestamp: &[u8]) -> std::result::Result<i64, Malformed> {
+    let (mut seconds, mut nanos) = (0i64, 0i64);
+    let mut fields = Fields::new(timestamp);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => seconds = field.int64()?,
+            2 => nanos = field.int64()?,
+            _ => {}
+        }
+    }
+    Ok(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))
 }
 
 fn text(bytes: &[u8]) -> Option<String> {
@@ -72,4 +151,34 @@ fn malformed(key: &[u8], error: Malformed) -> Error {
     Error::new(Kind::Corrupt, OPERATION, error.to_string())
         .with("key", printable_key(key))
         .caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cometbft::wire::validators::{KeyKind, PublicKey, Validator};
+
+    #[test]
+    fn the_power_of_a_key_is_its_share_of_the_set() {
+        let validator = |address: &'static [u8], power| Validator {
+            address,
+            key: PublicKey { kind: KeyKind::Ed25519, bytes: &[] },
+            power,
+            priority: 0,
+        };
+        let validators = vec![validator(b"a", 1), validator(b"b", 3), validator(b"c", -5)];
+        let set = ValidatorSet { validators, proposer: None };
+        assert_eq!(power_share(&set, b"b"), PowerShare { own: 3, total: 4 });
+        assert_eq!(power_share(&set, b"z"), PowerShare { own: 0, total: 4 });
+        assert!(power_share(&set, b"a").others_go_on() && !power_share(&set, b"b").others_go_on());
+    }
+
+    #[test]
+    fn times_are_read_and_damaged_ones_named() {
+        // 1 second and 500,000,000 nanoseconds.
+        let time = [0x08, 0x01, 0x10, 0x80, 0xca, 0xb5, 0xee, 0x01];
+        assert_eq!(unix_millis(&time).unwrap(), 1_500);
+        assert_eq!(unix_millis(&[]).unwrap(), 0);
+        assert!(unix_millis(&[0x08]).is_err());
+    }
 }

@@ -4,7 +4,7 @@ use super::prove_equal::target_prints_note;
 use super::{Migration, notes, refusal};
 use crate::error::{Error, Kind, Result};
 use crate::invariant::Observed;
-use crate::moves::{Fence, Fingerprint, Standing, Verified};
+use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
@@ -82,11 +82,7 @@ impl Migration<'_> {
         }
         let scratch = Scratch::make(&self.state_dir, "facts")?;
         let facts = self.open_home(&scratch)?.facts().clone();
-        let fence = Fence {
-            signer: self.home.signer,
-            remote_signer: self.home.remote_signer.is_some(),
-            only_validator: facts.only_validator,
-        };
+        let fence = Fence::of(&self.home, Some(&facts));
         self.journal.set_note(notes::FENCE, &fence)?;
         self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
         self.journal.set_note(notes::HOME_AT_SWAP, &self.home)?;
@@ -296,12 +292,24 @@ impl Migration<'_> {
         }
         next(self.state()?, Event::RollBackAsked).map_err(refusal)?;
         if self.was_swapped()? {
-            self.look_again()?;
             let swap = self.swap_plan(self.swapped_attempt()?)?;
-            self.world.swapper.may_roll_back(&swap, &self.home)?;
+            let now = self.fence_now(&swap)?;
+            self.world.swapper.may_roll_back(&swap, &now)?;
         }
         self.apply(Event::RollBackAsked, &format!("asked by {asked_by}"))?;
         self.put_back()
+    }
+
+    /// The fence as the home is now. Databases that are guarded or damaged say nothing, which
+    /// must not keep anybody from going back to those that are whole: the fence then allows less.
+    fn fence_now(&mut self, swap: &SwapPlan) -> Result<Fence> {
+        let is_new = self.world.swapper.standing(swap)? == Standing::New;
+        if !is_new || self.look_again().is_err() {
+            return Ok(Fence::of(&self.home, None));
+        }
+        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        let facts = self.open_home(&scratch).ok().map(|open| open.facts().clone());
+        Ok(Fence::of(&self.home, facts.as_ref()))
     }
 
     /// Whether the swap was ever begun for the attempt at hand.
@@ -319,10 +327,8 @@ impl Migration<'_> {
         let attempt = self.swapped_attempt()?;
         let swap = self.swap_plan(attempt)?;
         let steps = self.journal.steps_of(attempt);
-        let result = match self.world.swapper.standing(&swap)? {
-            Standing::Old => Ok(()),
-            _ => self.world.swapper.roll_back(&swap, &steps),
-        };
+        // From the old side as well: what was staged is swept away.
+        let result = self.world.swapper.roll_back(&swap, &steps);
         let standing = self.world.swapper.standing(&swap)?;
         self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::RollingBack });
         match (standing, result) {

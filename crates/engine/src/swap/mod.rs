@@ -37,11 +37,11 @@ mod standing;
 mod steps;
 
 use crate::error::{Error, Kind, Result};
-use crate::moves::{Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
+use crate::moves::{Fence, Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
 use crate::watch::StepLog;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use transload_store::{Engines, Home};
+use transload_store::Engines;
 
 /// The swap on the file system.
 pub struct FileSwap {
@@ -131,14 +131,14 @@ impl Swapper for FileSwap {
         steps::forward(swap, self.tools(log))
     }
 
-    fn may_roll_back(&self, swap: &SwapPlan, home: &Home) -> Result<()> {
+    fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()> {
         match self.standing(swap)? {
             Standing::Old => return Ok(()),
             Standing::Unknown(why) => return Err(steps::unknown(why)),
             Standing::New | Standing::Between => {}
         }
         let _databases = self.hold_all(swap)?;
-        rollback::may_roll_back(swap, home)
+        rollback::may_roll_back(swap, now)
     }
 
     fn roll_back(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {

@@ -3,14 +3,13 @@
 //!
 //! The fence is the signer's last height, round and step. It stays where the node has left it,
 //! and so does the consensus log; a node that goes back fetches the blocks from its peers again
-//! and signs only above the fence. Where nobody else has those blocks, going back would stall
-//! the chain and is refused; resetting the signer is never offered.
+//! and signs only above the fence. Where the others can't have gone on without this node, going
+//! back would stall or fork the chain and is refused; resetting the signer is never offered.
 
 use super::record::Record;
 use super::steps::{kept_is_whole, new_is_untouched, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, SwapPlan};
-use transload_store::Home;
 
 const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
     `transload migrate HOME --to OLD-ENGINE`";
@@ -20,19 +19,19 @@ const WAY_OUT: &str = "a new verified migration back to the old engine loses not
 ///
 /// # Errors
 /// [`Kind::Refused`] with the reason and what can be done instead.
-pub(super) fn may_roll_back(swap: &SwapPlan, home: &Home) -> Result<()> {
+pub(super) fn may_roll_back(swap: &SwapPlan, now: &Fence) -> Result<()> {
     let record = Record::load(swap)?.ok_or_else(|| unknown("the swap's record is gone".into()))?;
     if record.freed {
         return refuse("the old databases were freed: there is nothing to go back to", WAY_OUT);
     }
     kept_is_whole(swap, &record)?;
     let ran = !new_is_untouched(swap, &record)?;
-    swap.fence.map_or(Ok(()), |fence| judge(&fence, home, ran))
+    swap.fence.map_or(Ok(()), |then| judge(&then, now, ran))
 }
 
 /// `ran` says whether anybody has opened the new databases since they were verified.
-pub(super) fn judge(fence: &Fence, home: &Home, ran: bool) -> Result<()> {
-    if let (Some(then), Some(now)) = (fence.signer, home.signer)
+fn judge(then: &Fence, now: &Fence, ran: bool) -> Result<()> {
+    if let (Some(then), Some(now)) = (then.signer, now.signer)
         && now < then
     {
         return refuse(
@@ -41,21 +40,41 @@ pub(super) fn judge(fence: &Fence, home: &Home, ran: bool) -> Result<()> {
             "don't start this node before you know what its key has signed",
         );
     }
-    if ran && (fence.remote_signer || home.remote_signer.is_some()) {
+    if let (Some(signature), Some(signer)) = (now.own_signature, now.signer)
+        && signature > signer.height
+    {
+        return refuse(
+            "a commit carries a signature of this node's key from above the signer's state: \
+             another process signs with the key, or the state was put back",
+            "don't start this node before you know what its key has signed",
+        );
+    }
+    if ran && (then.remote_signer || now.remote_signer) {
         return refuse(
             "the node has run since the swap and its signer is remote, so nobody here knows \
              what it has signed",
             WAY_OUT,
         );
     }
-    let signed_since = fence.signer != home.signer;
-    if signed_since && (fence.signer.is_none() || home.signer.is_none()) {
+    if ran
+        && let (Some(upgrade), Some(last)) = (now.upgrade, now.height_last)
+        && then.height_last.is_none_or(|before| upgrade > before)
+        && upgrade <= last
+    {
+        return refuse(
+            "the chain's software was upgraded since the swap: the old databases end before the \
+             upgrade's height, where the new software can't begin",
+            WAY_OUT,
+        );
+    }
+    let signed_since = then.signer != now.signer;
+    if signed_since && (then.signer.is_none() || now.signer.is_none()) {
         return refuse("the signer's state has appeared or gone since the swap", WAY_OUT);
     }
-    if signed_since && fence.only_validator != Some(false) {
+    if signed_since && !now.power.or(then.power).is_some_and(|power| power.others_go_on()) {
         return refuse(
-            "the node has signed new blocks since the swap, and as far as its own data tells \
-             nobody else has them: going back would stall the chain",
+            "the node has signed since the swap, and as far as its own data tells the other \
+             validators can't go on without it: going back could stall or fork the chain",
             WAY_OUT,
         );
     }
@@ -69,51 +88,80 @@ fn refuse(why: &str, next: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use transload_store::SignerState;
+    use transload_store::{PowerShare, SignerState};
 
-    fn home(signer: Option<u64>, remote_signer: Option<&str>) -> Home {
-        Home {
-            profile: String::new(),
-            software: String::new(),
-            software_evidence: String::new(),
-            root: "/home".into(),
-            data_dir: "/home/data".into(),
-            databases: Vec::new(),
-            files: Vec::new(),
-            signer: signer.map(|height| SignerState { height, round: 0, step: 3 }),
-            remote_signer: remote_signer.map(str::to_owned),
-            notices: Vec::new(),
+    const SMALL: Option<PowerShare> = Some(PowerShare { own: 1, total: 4 });
+
+    fn fence(signer: u64, power: Option<PowerShare>) -> Fence {
+        let signer = Some(SignerState { height: signer, round: 0, step: 3 });
+        Fence { signer, power, height_last: Some(5), ..Fence::default() }
+    }
+
+    fn refusal(then: &Fence, now: &Fence, ran: bool) -> String {
+        let error = judge(then, now, ran).unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.next_step().is_some());
+        error.to_string()
+    }
+
+    #[test]
+    fn a_home_that_nobody_ran_goes_back_whatever_its_power() {
+        for power in [None, SMALL, Some(PowerShare { own: 1, total: 1 })] {
+            judge(&fence(5, power), &fence(5, power), false).unwrap();
+        }
+        let remote = Fence { remote_signer: true, ..Fence::default() };
+        judge(&remote, &remote, false).unwrap();
+    }
+
+    #[test]
+    fn new_blocks_are_given_up_only_where_the_others_went_on_without_this_node() {
+        let share = |own, total| Some(PowerShare { own, total });
+        let allowed = [share(0, 4), share(1, 4), share(33, 100)];
+        let refused = [None, share(1, 1), share(1, 2), share(1, 3), share(34, 100), share(0, 0)];
+        for power in allowed {
+            judge(&fence(5, power), &fence(6, power), true).unwrap();
+        }
+        for power in refused {
+            refusal(&fence(5, power), &fence(6, power), true);
         }
     }
 
     #[test]
-    fn the_fence_refuses_to_go_back_where_blocks_or_signatures_could_be_lost() {
-        // Signer at the swap, signer now, remote now, only validator, the node ran; allowed.
-        let cases = [
-            (Some(5), Some(5), None, Some(true), false, true),
-            (Some(5), Some(5), None, Some(true), true, true),
-            (Some(5), Some(6), None, Some(true), true, false),
-            (Some(5), Some(6), None, None, true, false),
-            (Some(5), Some(6), None, Some(false), true, true),
-            (Some(5), Some(4), None, Some(false), true, false),
-            (Some(5), Some(4), None, Some(false), false, false),
-            (Some(5), None, None, Some(false), true, false),
-            (None, Some(5), None, Some(false), true, false),
-            (None, None, None, None, true, true),
-            (None, None, Some("tcp://signer"), Some(false), true, false),
-            (None, None, Some("tcp://signer"), Some(false), false, true),
-        ];
-        for (then, now, remote, only_validator, ran, allowed) in cases {
-            let before = home(then, remote);
-            let fence =
-                Fence { signer: before.signer, remote_signer: remote.is_some(), only_validator };
-            let answer = judge(&fence, &home(now, remote), ran);
-            let case = format!("{then:?} {now:?} {remote:?} {only_validator:?} {ran}");
-            assert_eq!(answer.is_ok(), allowed, "{case}");
-            if let Err(error) = answer {
-                assert_eq!(error.kind(), Kind::Refused, "{case}");
-                assert!(error.next_step().is_some(), "{case}");
-            }
+    fn a_node_that_only_follows_goes_back_after_new_blocks() {
+        let then = Fence { height_last: Some(5), ..Fence::default() };
+        let now = Fence { height_last: Some(9), ..Fence::default() };
+        judge(&then, &now, true).unwrap();
+        judge(&fence(0, None), &fence(0, None), true).unwrap();
+    }
+
+    #[test]
+    fn the_signer_never_goes_back() {
+        for ran in [false, true] {
+            assert!(refusal(&fence(5, SMALL), &fence(4, SMALL), ran).contains("older"));
+            let signed = Fence { own_signature: Some(7), ..fence(6, SMALL) };
+            assert!(refusal(&fence(5, SMALL), &signed, ran).contains("above the signer"));
         }
+        let gone = Fence { signer: None, ..fence(5, SMALL) };
+        refusal(&fence(5, SMALL), &gone, true);
+        refusal(&gone, &fence(5, SMALL), true);
+    }
+
+    #[test]
+    fn a_remote_signer_that_may_have_signed_is_no_way_back() {
+        let remote = Fence { remote_signer: true, signer: None, ..fence(0, SMALL) };
+        assert!(refusal(&remote, &remote, true).contains("remote"));
+    }
+
+    #[test]
+    fn an_upgrade_that_was_passed_is_no_way_back_and_one_before_or_ahead_is() {
+        let now = |upgrade, last| Fence {
+            upgrade: Some(upgrade),
+            height_last: Some(last),
+            ..fence(6, SMALL)
+        };
+        let then = fence(5, SMALL);
+        assert!(refusal(&then, &now(7, 9), true).contains("upgraded"));
+        judge(&then, &now(3, 9), true).unwrap();
+        judge(&then, &now(20, 9), true).unwrap();
     }
 }

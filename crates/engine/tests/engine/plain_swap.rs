@@ -7,9 +7,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use transload_engine::{
-    Error, Fingerprint, Held, Kind, Result, Standing, StepLog, SwapPlan, Swapper, Verified,
+    Error, Fence, Fingerprint, Held, Kind, Result, Standing, StepLog, SwapPlan, Swapper, Verified,
 };
-use transload_store::Home;
 
 /// Failures that a test orders.
 #[derive(Debug, Default)]
@@ -109,8 +108,9 @@ impl Swapper for PlainSwapper {
         Self::set_config(swap, true)
     }
 
-    fn may_roll_back(&self, _swap: &SwapPlan, home: &Home) -> Result<()> {
-        assert_eq!(home.profile, "test");
+    fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()> {
+        let is_new = self.standing(swap)? == Standing::New;
+        assert_eq!(now.height_last.is_some(), is_new, "facts are read where they can be");
         match self.forbid_back.lock().unwrap().clone() {
             Some(why) => Err(Error::new(Kind::Refused, "roll back", why)),
             None => Ok(()),

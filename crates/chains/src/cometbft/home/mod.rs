@@ -7,9 +7,11 @@
 mod config;
 mod edits;
 mod inventory;
+mod own;
 mod software;
 
 pub use edits::{GUARD, config_edits};
+pub(crate) use own::{own_address, upgrade_height};
 pub use software::Release;
 
 use config::Configs;
