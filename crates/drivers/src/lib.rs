@@ -7,8 +7,22 @@ pub mod gostore;
 mod holder;
 #[cfg(feature = "leveldb")]
 pub mod leveldb;
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sqlite"))]
+mod limits;
+#[cfg(feature = "lmdb")]
+pub mod lmdb;
+#[cfg(any(feature = "rocksdb", feature = "sqlite"))]
+mod pieces;
 mod recognise;
+#[cfg(feature = "redb")]
+pub mod redb;
 mod registry;
+#[cfg(any(feature = "redb", feature = "sqlite"))]
+mod sampling;
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
+mod single_file;
+#[cfg(feature = "sqlite")]
+pub mod sqlite;
 
 pub use holder::holder;
 pub use recognise::recognise;

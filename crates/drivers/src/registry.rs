@@ -28,6 +28,12 @@ fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
     let mut drivers: Vec<Box<dyn Driver>> = vec![
         #[cfg(feature = "leveldb")]
         Box::new(crate::goleveldb::Goleveldb::new(helped(config, Engine::Goleveldb))),
+        #[cfg(feature = "lmdb")]
+        Box::new(crate::lmdb::LmdbDriver),
+        #[cfg(feature = "redb")]
+        Box::new(crate::redb::RedbDriver),
+        #[cfg(feature = "sqlite")]
+        Box::new(crate::sqlite::SqliteDriver),
     ];
     drivers.extend(
         [Engine::Pebble1, Engine::Pebble2]

@@ -1,0 +1,118 @@
+//! Reading: a read transaction's table.
+
+use super::{Definition, Shared, fault};
+use crate::sampling::Samples;
+use redb::{AccessGuard, Range, ReadOnlyTable, ReadableDatabase};
+use std::ops::Bound;
+use std::sync::OnceLock;
+use transload_store::{Cursor, Error, KeyRange, Result, Snapshot};
+
+type Bytes = &'static [u8];
+
+/// The pages of redb's trees have at least this size.
+const PAGE_BYTES: u32 = 4096;
+
+/// The state of the table when the snapshot was taken.
+pub(super) struct RedbSnapshot {
+    shared: Shared,
+    table: ReadOnlyTable<Bytes, Bytes>,
+    samples: OnceLock<Samples>,
+}
+
+impl RedbSnapshot {
+    pub(super) fn new(shared: Shared) -> Result<Self> {
+        let failed = |error| fault("snapshot", &shared.path, error);
+        let transaction = shared.database.begin_read().map_err(|error| failed(error.into()))?;
+        let table = transaction
+            .open_table(Definition::new(&shared.table))
+            .map_err(|error| failed(error.into()))?;
+        Ok(Self { shared, table, samples: OnceLock::new() })
+    }
+
+    fn fault(&self, operation: &'static str, error: redb::StorageError) -> Error {
+        fault(operation, &self.shared.path, error.into())
+    }
+
+    fn range(&self, range: &KeyRange) -> Result<Range<'static, Bytes, Bytes>> {
+        let end = match &range.end {
+            _ if range.is_empty() => Bound::Excluded(range.start.as_slice()),
+            Some(end) => Bound::Excluded(end.as_slice()),
+            None => Bound::Unbounded,
+        };
+        self.table
+            .range::<&[u8]>((Bound::Included(range.start.as_slice()), end))
+            .map_err(|error| self.fault("scan", error))
+    }
+
+    fn samples(&self) -> Result<&Samples> {
+        if let Some(samples) = self.samples.get() {
+            return Ok(samples);
+        }
+        let taken = Samples::take(&self.shared.path, PAGE_BYTES, first_key_of_leaf)?;
+        Ok(self.samples.get_or_init(|| taken))
+    }
+}
+
+/// The first key in a leaf with variable lengths: type 1, an unused byte, `u16 LE` count, the
+/// keys' ends and the values' ends as `u32 LE` each, then the keys.
+fn first_key_of_leaf(page: &[u8]) -> Option<&[u8]> {
+    let (1, pairs) = (*page.first()?, u16::from_le_bytes([*page.get(2)?, *page.get(3)?])) else {
+        return None;
+    };
+    let end = usize::try_from(u32::from_le_bytes(page.get(4..8)?.try_into().ok()?)).ok()?;
+    let begin = 4 + 8 * usize::from(pairs);
+    // A key may go on beyond this piece of a larger page: its beginning serves as well.
+    page.get(begin..end.min(page.len())).filter(|key| pairs > 0 && !key.is_empty())
+}
+
+impl Snapshot for RedbSnapshot {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
+        let value = self.table.get(key).map_err(|error| self.fault("get", error))?;
+        Ok(value.map(|value| value.value().to_vec()))
+    }
+
+    fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
+        Ok(Box::new(RedbCursor {
+            entries: self.range(range)?,
+            lent: None,
+            shared: self.shared.clone(),
+        }))
+    }
+
+    fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {
+        let mut entries = self.range(range)?;
+        let failed = |error| self.fault("split points", error);
+        let Some(first) = entries.next().transpose().map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let Some(last) = entries.next_back().transpose().map_err(failed)? else {
+            return Ok(Vec::new());
+        };
+        let between = KeyRange::new(first.0.value(), last.0.value());
+        Ok(self.samples()?.split_points(&between, chunk_bytes))
+    }
+
+    fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
+        Ok(self.samples()?.approximate_bytes(range))
+    }
+}
+
+/// Lends the entries of the page that it stands in.
+struct RedbCursor {
+    entries: Range<'static, Bytes, Bytes>,
+    lent: Option<(AccessGuard<'static, Bytes>, AccessGuard<'static, Bytes>)>,
+    shared: Shared,
+}
+
+impl Cursor for RedbCursor {
+    fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        match self.entries.next() {
+            None => Ok(None),
+            Some(Ok(entry)) => {
+                let (key, value) = self.lent.insert(entry);
+                Ok(Some((key.value(), value.value())))
+            }
+            Some(Err(error)) => Err(fault("scan", &self.shared.path, error.into())),
+        }
+    }
+}

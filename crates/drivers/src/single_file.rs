@@ -1,0 +1,67 @@
+//! What engines whose database is one file have in common: where it may be made, and that a
+//! source of another engine is refused before the engine sees it.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use transload_store::{Error, Kind, Result};
+
+/// Refuses a source that isn't a regular file with `magic` at its beginning.
+pub(crate) fn check_magic(path: &Path, magic: &[u8], engine: &str) -> Result<()> {
+    let failed = |error| Error::io("open", path, error);
+    let metadata = fs::metadata(path).map_err(failed)?;
+    let mut start = vec![0; magic.len()];
+    if !metadata.is_file()
+        || File::open(path).map_err(failed)?.read_exact(&mut start).is_err()
+        || start != magic
+    {
+        return Err(Error::new(
+            Kind::UnknownFormat,
+            "open",
+            format!("this is no database file of {engine}"),
+        )
+        .with("path", path.display().to_string()));
+    }
+    Ok(())
+}
+
+/// Refuses a path at which something stands: the database will be the file itself.
+pub(crate) fn check_nothing_there(path: &Path) -> Result<()> {
+    match fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::io("create", path, error)),
+        Ok(_) => Err(Error::new(
+            Kind::InvalidInput,
+            "create",
+            "something is there already, and the database would be a file of this name",
+        )
+        .with("path", path.display().to_string())),
+    }
+}
+
+/// A database that is being written can't be read file by file.
+pub(crate) fn refuse_live(live: bool, path: &Path, engine: &str) -> Result<()> {
+    if !live {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Busy,
+        "open",
+        format!(
+            "{engine} changes its file in place, so it can't be read beside a process that \
+             writes it without taking part in its locks; stop that process"
+        ),
+    )
+    .with("path", path.display().to_string()))
+}
+
+/// Makes the name of a new file durable.
+pub(crate) fn sync_folder_of(path: &Path) -> Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .map_err(|error| Error::io("create", folder, error))
+}
