@@ -308,9 +308,17 @@ pub(crate) struct Wish {
     /// the stop means
     #[arg(long, value_name = "N")]
     pub(crate) signed_blocks_window: Option<u64>,
-    /// The chain's block interval in milliseconds
+    /// The chain's block interval in milliseconds [default: from the latest headers]
     #[arg(long, value_name = "MS")]
     pub(crate) block_interval: Option<u64>,
+    /// The node's program: its build info tells whether that very node can open the target
+    /// [default: the version in the home's config tells]
+    #[arg(long, value_name = "PATH")]
+    pub(crate) node_binary: Option<PathBuf>,
+    /// A TOML file of invariants that must hold at the end of every phase; see
+    /// docs/formats/plan.md
+    #[arg(long, value_name = "FILE")]
+    pub(crate) invariants: Option<PathBuf>,
 }
 
 /// How paths change place.

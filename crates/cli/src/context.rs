@@ -5,7 +5,7 @@ use crate::output::progress::Screen;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use transload_chains::cometbft::CometBft;
+use transload_chains::cometbft::{CometBft, CometBftWithNode};
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_engine::{
     Cancel, Error, FileSwap, Kind, Limits, Migration, OpenHome, OpenOptions, Result, StepHook,
@@ -22,23 +22,33 @@ pub(crate) struct Context {
     common: Common,
     engines: Arc<BuiltIn>,
     swapper: FileSwap,
-    cometbft: CometBft,
+    cometbft: Box<dyn Profile>,
     hook: StepHook,
 }
 
 impl Context {
-    /// Surroundings as the options say.
-    #[must_use]
-    pub(crate) fn new(common: &Common, hook: StepHook) -> Self {
+    /// Surroundings as the options say. With a `node_binary` its build info decides what the
+    /// node can open.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when the node's program has no build info.
+    pub(crate) fn new(common: &Common, node_binary: Option<&Path>, hook: StepHook) -> Result<Self> {
         let gostore_helper = common.gostore.clone().or_else(helper_beside_this_program);
         let engines = Arc::new(BuiltIn::new(BuiltInConfig { gostore_helper }));
-        Self {
+        let cometbft: Box<dyn Profile> = match node_binary {
+            None => Box::new(CometBft),
+            Some(path) => Box::new(CometBftWithNode::new(path).map_err(|error| {
+                Error::store(Kind::Refused, "look into the node's program", error)
+                    .next("give the program itself, not a script that starts it")
+            })?),
+        };
+        Ok(Self {
             common: common.clone(),
             swapper: FileSwap::new(engines.clone()),
             engines,
-            cometbft: CometBft,
+            cometbft,
             hook,
-        }
+        })
     }
 
     /// The engines of this build.
@@ -48,7 +58,7 @@ impl Context {
 
     /// The chain profiles, in the order in which they look at a path.
     pub(crate) fn profiles(&self) -> [&dyn Profile; 1] {
-        [&self.cometbft]
+        [&*self.cometbft]
     }
 
     /// How many threads work.

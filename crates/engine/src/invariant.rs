@@ -1,9 +1,11 @@
 //! Invariants that an operator declares in the plan: a fixed set of predicates over counts,
 //! heights, roots and tables. They are evaluated at every phase end; a violation halts.
 
+use crate::error::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use transload_model::commitment::{Dataset, TableCommitment};
 use transload_model::merkle::Hash;
 use transload_model::record::TableName;
@@ -100,6 +102,32 @@ impl fmt::Display for Invariant {
     }
 }
 
+/// A file of invariants may not be larger.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Reads a TOML file of `[[invariants]]`.
+///
+/// # Errors
+/// [`Kind::Refused`] when it can't be read, or has an unknown field or predicate.
+pub fn read_invariants(path: &Path) -> Result<Vec<Invariant>> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct File {
+        invariants: Vec<Invariant>,
+    }
+    let refused = |message: String| {
+        Error::new(Kind::Refused, "read the invariants", message)
+            .with("path", path.display().to_string())
+    };
+    let metadata = std::fs::metadata(path).map_err(|error| refused(error.to_string()))?;
+    if metadata.len() > FILE_BYTES_MAX {
+        return Err(refused(format!("the file is larger than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    let file: File = toml::from_str(&text).map_err(|error| refused(error.to_string()))?;
+    Ok(file.invariants)
+}
+
 /// What the predicates are evaluated on.
 #[derive(Clone, Debug)]
 pub struct Observed {
@@ -155,7 +183,7 @@ pub fn violations(invariants: &[Invariant], observed: &Observed) -> Vec<String> 
     violations
 }
 
-fn holds(invariant: &Invariant, observed: &Observed) -> Result<(), Doubt> {
+fn holds(invariant: &Invariant, observed: &Observed) -> std::result::Result<(), Doubt> {
     let find = |table: &TableName| match observed.tables.get(table) {
         Some(found) => Ok(*found),
         None if observed.dataset_root.is_none() => Err(Doubt::NotReadYet),
@@ -262,6 +290,24 @@ mod tests {
             Invariant::AppHashIs { app_hash: "ac".into() },
         ];
         assert_eq!(violations(&bad, &observed).len(), bad.len());
+    }
+
+    #[test]
+    fn a_file_of_invariants_is_read_and_what_is_unknown_in_it_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("invariants.toml");
+        let text = "[[invariants]]\npredicate = \"height_at_least\"\nheight = 7\n";
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(read_invariants(&path).unwrap(), [Invariant::HeightAtLeast { height: 7 }]);
+        for bad in [
+            format!("{text}depth = 8\n"),
+            text.replace("height_at_least", "feels_right"),
+            format!("surprise = 1\n{text}"),
+            String::new(),
+        ] {
+            std::fs::write(&path, bad).unwrap();
+            assert_eq!(read_invariants(&path).unwrap_err().kind(), Kind::Refused);
+        }
     }
 
     #[test]

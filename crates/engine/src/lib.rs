@@ -45,7 +45,7 @@ pub use history::{
 };
 pub use home::{OpenDatabase, OpenHome, OpenOptions, find_home};
 pub use identity::HomeIdentity;
-pub use invariant::{Invariant, Observed, violations};
+pub use invariant::{Invariant, Observed, read_invariants, violations};
 pub use journal::{
     AttemptChunks, AttemptSteps, ChunkSummary, JOURNAL_FORMAT, Journal, JournalEvent, JournalStep,
 };

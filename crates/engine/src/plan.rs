@@ -83,6 +83,10 @@ pub struct PlannedHome {
     /// The address of a remote signer, which must be stopped too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_signer: Option<String>,
+    /// The node's program, whose build info told what it can open; absent when the version of
+    /// the home told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_binary: Option<PathBuf>,
     /// What a person should know.
     pub notices: Vec<String>,
 }
@@ -400,6 +404,7 @@ pub(crate) mod tests {
                 chain_id: Some("chain-1".into()),
                 height_last: Some(7),
                 remote_signer: None,
+                node_binary: None,
                 notices: Vec::new(),
             },
             places: Places {

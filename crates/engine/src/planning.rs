@@ -43,6 +43,8 @@ pub struct PlanRequest {
     pub invariants: Vec<Invariant>,
     /// What the stop means to a validator.
     pub cadence: Cadence,
+    /// The node's program, where the profile was given one to look into.
+    pub node_binary: Option<PathBuf>,
 }
 
 impl PlanRequest {
@@ -60,6 +62,7 @@ impl PlanRequest {
             verify: PlannedVerify::default(),
             invariants: Vec::new(),
             cadence: Cadence::default(),
+            node_binary: None,
         }
     }
 }
@@ -177,6 +180,7 @@ pub fn make_plan(
             chain_id: facts.chain_id.clone(),
             height_last: facts.height_last,
             remote_signer: home.remote_signer.clone(),
+            node_binary: request.node_binary.clone(),
             notices: home.notices.clone(),
         },
         places,

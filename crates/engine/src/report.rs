@@ -118,16 +118,15 @@ pub struct RunReport {
 }
 
 /// Sorts tables by how far the statements about them reach. A table whose class is
-/// *authenticated* counts as such only when the chain's checks looked at something and found
-/// nothing wrong.
+/// *authenticated* counts as such only when a check looked at its records, and no check found
+/// anything wrong.
 #[must_use]
 pub fn reach(databases: &[ReportDatabase], verdict: &Verdict) -> Reach {
     let mut reach = Reach::default();
-    let checked: u64 = verdict.checks.iter().map(|check| check.checked).sum();
-    let certified = checked > 0 && verdict.failed() == 0;
     for database in databases {
         for table in &database.tables {
             let name = table.name.to_string();
+            let certified = verdict.failed() == 0 && verdict.covered.contains(&table.name);
             match (table.class, database.fate) {
                 (TableClass::Authenticated, _) if certified => reach.authenticated.push(name),
                 (TableClass::Derived, _) if certified => reach.derived.push(name),
@@ -212,6 +211,10 @@ mod tests {
         assert_eq!(skipped.authenticated, Vec::<String>::new());
         assert_eq!(skipped.not_looked_at, ["commit_signatures: 3 skipped, no keys"]);
         verdict.count("headers", 7);
+        assert_eq!(reach(&databases, &verdict).authenticated, Vec::<String>::new());
+        verdict.cover("commit_signatures", TableName::new("t").unwrap());
+        assert_eq!(reach(&databases, &verdict).authenticated, Vec::<String>::new());
+        verdict.cover("headers", TableName::new("t").unwrap());
         assert_eq!(reach(&databases, &verdict).authenticated, ["t"]);
     }
 

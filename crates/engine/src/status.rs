@@ -342,6 +342,8 @@ impl Sink for StatusFile {
                 inner.status.notices.push(text.clone());
             }
             Event::PhaseChanged { to, .. } => inner.status.phase.clone_from(to),
+            // Between stages nothing runs, so there is no progress to show.
+            Event::StageEnded { .. } => inner.progress = Progress::new(),
             _ => {}
         }
         let due = inner.written.is_none_or(|written| written.elapsed() >= WRITE_EVERY);

@@ -2,6 +2,7 @@
 
 use crate::record::TableName;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// Findings kept in full; beyond it they are only counted, so that a ruined database can't fill
@@ -129,6 +130,10 @@ pub struct Verdict {
     pub limits: Vec<String>,
     /// What deserves a person's eye but is not wrong, one line each.
     pub notices: Vec<String>,
+    /// Tables at whose records some check has looked. A table that isn't here was not looked at,
+    /// whatever its class.
+    #[serde(default)]
+    pub covered: BTreeSet<TableName>,
 }
 
 impl Verdict {
@@ -141,6 +146,7 @@ impl Verdict {
             findings: Vec::new(),
             limits: Vec::new(),
             notices: Vec::new(),
+            covered: BTreeSet::new(),
         }
     }
 
@@ -176,6 +182,14 @@ impl Verdict {
         }
     }
 
+    /// Says that `check` looks at the records of `table`: it is covered when the check has looked
+    /// at anything.
+    pub fn cover(&mut self, check: &str, table: TableName) {
+        if self.checks.iter().any(|one| one.name == check && one.checked > 0) {
+            self.covered.insert(table);
+        }
+    }
+
     /// Takes over what another part of the same profile found.
     pub fn absorb(&mut self, other: Verdict) {
         for check in other.checks {
@@ -191,6 +205,7 @@ impl Verdict {
         self.findings.extend(other.findings.into_iter().take(room));
         self.limits.extend(other.limits);
         self.notices.extend(other.notices);
+        self.covered.extend(other.covered);
     }
 
     fn check_mut(&mut self, name: &str) -> &mut CheckCount {

@@ -12,4 +12,4 @@ mod verify;
 pub mod wire;
 
 pub use app_hash::{AppHashes, Certified};
-pub use profile::CometBft;
+pub use profile::{CometBft, CometBftWithNode};

@@ -1,5 +1,6 @@
 //! The profile of CometBFT homes.
 
+use super::home::NodeBuild;
 use super::{database, facts, home, verify};
 use std::path::Path;
 use transload_model::engine::Engine;
@@ -50,6 +51,65 @@ impl Profile for CometBft {
         moved: &[String],
         target: Engine,
     ) -> Result<Vec<ConfigEdit>> {
-        home::config_edits(home, moved, target)
+        home::config_edits(home, moved, target, None)
+    }
+}
+
+/// The same profile with the build info of the very node that will open the home: what the node
+/// can open follows from it instead of from the version in the config.
+#[derive(Clone, Debug)]
+pub struct CometBftWithNode {
+    build: NodeBuild,
+}
+
+impl CometBftWithNode {
+    /// Reads the build info of the program at `path`.
+    ///
+    /// # Errors
+    /// [`transload_store::Kind::UnknownFormat`] when it isn't a Go program with readable build
+    /// info; [`transload_store::Kind::NotFound`], [`transload_store::Kind::Io`].
+    pub fn new(path: &Path) -> Result<Self> {
+        Ok(Self { build: NodeBuild::of(path)? })
+    }
+}
+
+impl Profile for CometBftWithNode {
+    fn id(&self) -> &'static str {
+        CometBft.id()
+    }
+
+    fn recognise(&self, root: &Path) -> Result<Option<Home>> {
+        CometBft.recognise(root)
+    }
+
+    fn layout(
+        &self,
+        home: &Home,
+        database: &Database,
+        snapshot: &dyn Snapshot,
+    ) -> Result<Box<dyn Layout>> {
+        CometBft.layout(home, database, snapshot)
+    }
+
+    fn facts(&self, view: HomeView<'_>) -> Result<ChainFacts> {
+        CometBft.facts(view)
+    }
+
+    fn verify(
+        &self,
+        view: HomeView<'_>,
+        options: &VerifyOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
+    ) -> Result<Verdict> {
+        CometBft.verify(view, options, progress)
+    }
+
+    fn config_edits(
+        &self,
+        home: &Home,
+        moved: &[String],
+        target: Engine,
+    ) -> Result<Vec<ConfigEdit>> {
+        home::config_edits(home, moved, target, Some(&self.build))
     }
 }

@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use transload_engine::{
     Cadence, Error, Fate, Kind, Outcome, Plan, PlanEntry, PlanRequest, PlannedVerify, Preflight,
-    Result, SwapMethod, make_plan, plan_diff, plan_log, state_dir_of,
+    Result, SwapMethod, make_plan, plan_diff, plan_log, read_invariants, state_dir_of,
 };
 
 #[derive(Serialize)]
@@ -68,6 +68,11 @@ pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<Pla
         cadence: Cadence {
             block_interval_millis: wish.block_interval,
             signed_blocks_window: wish.signed_blocks_window,
+        },
+        node_binary: wish.node_binary.clone(),
+        invariants: match &wish.invariants {
+            Some(path) => read_invariants(path)?,
+            None => Vec::new(),
         },
         ..PlanRequest::new(home, engine)
     })

@@ -2,6 +2,7 @@
 
 use super::config::{Config, Configs};
 use super::inventory::{is_app_database, is_node_database};
+use super::node_binary::{DbLibrary, NodeBuild};
 use super::{APP_KEY, NODE_KEY, Release};
 use transload_model::engine::Engine;
 use transload_store::{ConfigEdit, ConfigFile, Error, Home, Kind, Result};
@@ -26,9 +27,17 @@ fn config_name(engine: Engine) -> Option<&'static str> {
 ///
 /// # Errors
 /// [`Kind::Unsupported`] when the node can't be configured so.
-pub fn config_edits(home: &Home, moved: &[String], target: Engine) -> Result<Vec<ConfigEdit>> {
+pub fn config_edits(
+    home: &Home,
+    moved: &[String],
+    target: Engine,
+    node: Option<&NodeBuild>,
+) -> Result<Vec<ConfigEdit>> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
-    let name = registered_name(home, target)?;
+    let name = match node {
+        Some(build) => built_in_name(build, moved, target)?,
+        None => registered_name(home, target)?,
+    };
     let configs = Configs::read(&home.root)?;
     let Some(node) = &configs.node else {
         return Err(refuse("the home has no config/config.toml to set db_backend in".to_owned()));
@@ -75,6 +84,21 @@ pub fn config_edits(home: &Home, moved: &[String], target: Engine) -> Result<Vec
         edits.push(edit(ConfigFile::Node, node, NODE_KEY, configs.node_text(NODE_KEY), name)?);
     }
     Ok(edits)
+}
+
+/// What the node's own build info says, which no version number can gainsay.
+fn built_in_name(build: &NodeBuild, moved: &[String], target: Engine) -> Result<&'static str> {
+    let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
+    let name = config_name(target)
+        .ok_or_else(|| refuse(format!("no node of this kind has a name for {target}")))?;
+    let groups: [fn(&str) -> bool; 2] = [is_node_database, is_app_database];
+    let libraries = [DbLibrary::Node, DbLibrary::App];
+    for (belongs, library) in groups.into_iter().zip(libraries) {
+        if moved.iter().any(|name| belongs(name)) {
+            build.opens(target, library).map_err(|why| refuse(format!("{build}: {why}")))?;
+        }
+    }
+    Ok(name)
 }
 
 fn registered_name(home: &Home, target: Engine) -> Result<&'static str> {

@@ -7,10 +7,12 @@
 mod config;
 mod edits;
 mod inventory;
+mod node_binary;
 mod own;
 mod software;
 
 pub use edits::{GUARD, config_edits};
+pub use node_binary::{DbLibrary, NodeBuild};
 pub(crate) use own::{own_address, upgrade_height};
 pub use software::Release;
 

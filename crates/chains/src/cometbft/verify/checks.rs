@@ -61,6 +61,22 @@ pub(super) const SIGNER: &str = "signer_height";
 /// The header at the trusted height has the trusted hash.
 pub(super) const ANCHOR: &str = "trust_anchor";
 
+/// Which check looks at the records of which table.
+pub(super) const COVERS: [(&str, &str); 12] = [
+    (HEADER_HASH, "blockstore/meta"),
+    (PART_SET, "blockstore/part"),
+    (COMMIT_SIGNATURE, "blockstore/commit"),
+    (HASH_INDEX, "blockstore/hash_index"),
+    (STORE_STATE, "blockstore/state"),
+    (VALIDATORS_HASH, "state/validators"),
+    (STATE, "state/state"),
+    (LAST_RESULTS, "state/last_results"),
+    (EVIDENCE_MARKER, "evidence/committed"),
+    (TX_RESULT, "tx_index/result"),
+    (TX_HEIGHT, "tx_index/height"),
+    (TX_BLOCK, "tx_index/block"),
+];
+
 /// All of them, in the order of a report.
 pub(super) const ALL: [&str; 30] = [
     CANONICAL,

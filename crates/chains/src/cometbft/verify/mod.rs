@@ -154,6 +154,11 @@ pub(super) fn verify(
     check_signer(&ctx, &mut verdict);
     verdict.trust = trust(&ctx, options, &mut verdict)?;
     limits(&ctx, &outcome, &mut verdict);
+    for (check, table) in checks::COVERS {
+        if let Ok(table) = TableName::new(table) {
+            verdict.cover(check, table);
+        }
+    }
     Ok(verdict)
 }
 

@@ -1,0 +1,325 @@
+//! What a node's program says about itself: Go's build info, read from the file without running
+//! it.
+//!
+//! Layout (Go 1.18 and later, `debug/buildinfo`): at an address divisible by 16 the 14 bytes
+//! `FF " Go buildinf:"`, the pointer size, a flags byte with bit 1 set, 16 bytes of padding, then
+//! two strings, each a varint length and its bytes: Go's version, and the module info between
+//! two 16-byte marks. Module info is lines of tab-separated fields: `path`, `mod`, `dep`, `=>`
+//! (which replaces the line before), `build`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use transload_model::engine::Engine;
+use transload_store::{Error, Kind, Result};
+
+const MAGIC: &[u8; 14] = b"\xff Go buildinf:";
+
+/// Where the magic may stand.
+const ALIGNMENT: usize = 16;
+
+/// The file is searched in pieces of this size.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// Programs larger than this aren't searched; nodes have about 100 MiB.
+const PROGRAM_BYTES_MAX: u64 = 4 << 30;
+
+/// Module info is shorter; the SDK's has about 30 KiB.
+const INFO_BYTES_MAX: usize = 4 << 20;
+
+/// Marks before and after the module info.
+const MARK_BYTES: usize = 16;
+
+const OPERATION: &str = "read the node's build info";
+
+/// Which library opens a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DbLibrary {
+    /// The node's own: `cometbft-db`, earlier `tm-db`.
+    Node,
+    /// The application's: `cosmos-db`, earlier `tm-db`.
+    App,
+}
+
+/// A program's build info.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeBuild {
+    path: PathBuf,
+    modules: BTreeMap<String, String>,
+    tags: Vec<String>,
+}
+
+impl fmt::Display for NodeBuild {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the node's program {}", self.path.display())
+    }
+}
+
+impl NodeBuild {
+    /// Reads the build info of the program at `path`.
+    ///
+    /// # Errors
+    /// [`Kind::UnknownFormat`] when there is none; [`Kind::NotFound`], [`Kind::Io`].
+    pub fn of(path: &Path) -> Result<Self> {
+        let io = |error| Error::io(OPERATION, path, error);
+        let unknown = |what: &str| {
+            Error::new(Kind::UnknownFormat, OPERATION, what.to_owned())
+                .with("path", path.display().to_string())
+        };
+        let mut file = File::open(path).map_err(io)?;
+        let length = file.metadata().map_err(io)?.len();
+        if length > PROGRAM_BYTES_MAX {
+            return Err(unknown("the file is too large for a program"));
+        }
+        let mut from = 0;
+        while let Some(at) = find_magic(&mut file, from).map_err(io)? {
+            if let Some(text) = info_at(&mut file, at).map_err(io)? {
+                return Ok(Self::parse(path, &text));
+            }
+            from = at + ALIGNMENT as u64;
+        }
+        Err(unknown("this is no Go program with build info (Go 1.18 or later, not stripped of it)"))
+    }
+
+    fn parse(path: &Path, text: &str) -> Self {
+        let mut build = Self { path: path.to_owned(), modules: BTreeMap::new(), tags: Vec::new() };
+        let mut last: Option<String> = None;
+        for line in text.lines() {
+            let fields: Vec<&str> = line.split('\t').collect();
+            match fields.as_slice() {
+                ["mod" | "dep", module, version, ..] => {
+                    build.modules.insert((*module).to_owned(), (*version).to_owned());
+                    last = Some((*module).to_owned());
+                }
+                // The module keeps its name in imports; its code is the replacement's.
+                ["=>", _, version, ..] => {
+                    if let Some(module) = &last {
+                        build.modules.insert(module.clone(), (*version).to_owned());
+                    }
+                }
+                ["build", setting, ..] => {
+                    if let Some(tags) = setting.strip_prefix("-tags=") {
+                        let tags = tags.trim_matches('"').split([',', ' ']);
+                        build.tags.extend(tags.filter(|tag| !tag.is_empty()).map(str::to_owned));
+                    }
+                }
+                _ => {}
+            }
+        }
+        build
+    }
+
+    /// The version of a module that is compiled in.
+    #[must_use]
+    pub fn module(&self, name: &str) -> Option<&str> {
+        self.modules.get(name).map(String::as_str)
+    }
+
+    /// Whether a build tag was set.
+    #[must_use]
+    pub fn has_tag(&self, tag: &str) -> bool {
+        self.tags.iter().any(|one| one == tag)
+    }
+
+    /// Whether the program opens `engine` through `library`.
+    ///
+    /// # Errors
+    /// Why it doesn't, in one clause.
+    pub fn opens(&self, engine: Engine, library: DbLibrary) -> std::result::Result<(), String> {
+        let own = match library {
+            DbLibrary::Node => "github.com/cometbft/cometbft-db",
+            DbLibrary::App => "github.com/cosmos/cosmos-db",
+        };
+        let (name, version) = [own, "github.com/tendermint/tm-db"]
+            .into_iter()
+            .find_map(|name| Some((name, self.module(name)?)))
+            .ok_or_else(|| format!("it contains neither {own} nor tm-db"))?;
+        match engine {
+            Engine::Goleveldb => Ok(()),
+            Engine::Rocksdb if self.has_tag("rocksdb") => Ok(()),
+            Engine::Rocksdb => Err("it was built without the tag rocksdb".into()),
+            Engine::Pebble1 => self.opens_pebble(name, version),
+            _ => Err(format!("{name} doesn't know {engine}")),
+        }
+    }
+
+    fn opens_pebble(&self, name: &str, version: &str) -> std::result::Result<(), String> {
+        let numbers = numbers(version);
+        let (knows, needs_tag) = match name {
+            "github.com/cometbft/cometbft-db" => (numbers >= (0, 10), numbers < (1, 0)),
+            "github.com/cosmos/cosmos-db" => (true, true),
+            _ => (false, true),
+        };
+        if !knows {
+            return Err(format!("{name} {version} doesn't know Pebble"));
+        }
+        if needs_tag && !self.has_tag("pebbledb") {
+            return Err(format!("it was built without the tag pebbledb ({name} {version})"));
+        }
+        match self.module("github.com/cockroachdb/pebble") {
+            Some(_) => Ok(()),
+            None => Err("it contains no Pebble 1".into()),
+        }
+    }
+}
+
+/// Major and minor number of `v1.2.3`; (0, 0) for anything else.
+fn numbers(version: &str) -> (u32, u32) {
+    let mut parts = version.trim_start_matches('v').split(['.', '-', '+']);
+    let mut next = || parts.next().and_then(|part| part.parse().ok()).unwrap_or(0);
+    (next(), next())
+}
+
+/// The next aligned magic at or after `from` (a multiple of the alignment).
+fn find_magic(file: &mut File, from: u64) -> std::io::Result<Option<u64>> {
+    let mut start = from;
+    let mut piece = vec![0; PIECE_BYTES];
+    loop {
+        file.seek(SeekFrom::Start(start))?;
+        let length = fill(file, &mut piece)?;
+        let found = piece[..length].chunks(ALIGNMENT).position(|window| window.starts_with(MAGIC));
+        if let Some(index) = found {
+            return Ok(Some(start + (index * ALIGNMENT) as u64));
+        }
+        if length < piece.len() {
+            return Ok(None);
+        }
+        start += length as u64;
+    }
+}
+
+/// The module info behind a magic; `None` when the bytes there are something else.
+fn info_at(file: &mut File, at: u64) -> std::io::Result<Option<String>> {
+    file.seek(SeekFrom::Start(at))?;
+    let mut bytes = vec![0; 32 + INFO_BYTES_MAX];
+    let length = fill(file, &mut bytes)?;
+    bytes.truncate(length);
+    let inline = bytes.get(15).is_some_and(|flags| flags & 2 != 0);
+    let Some(rest) = bytes.get(32..).filter(|_| inline) else { return Ok(None) };
+    let Some((_go_version, rest)) = string(rest) else { return Ok(None) };
+    let Some((info, _)) = string(rest) else { return Ok(None) };
+    let marked = info.len() > 2 * MARK_BYTES && info[info.len() - MARK_BYTES - 1] == b'\n';
+    if !marked {
+        return Ok(None);
+    }
+    let text = &info[MARK_BYTES..info.len() - MARK_BYTES];
+    Ok(std::str::from_utf8(text).ok().map(str::to_owned))
+}
+
+/// A varint length and that many bytes.
+fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut length, mut shift) = (0usize, 0u32);
+    for (index, byte) in bytes.iter().enumerate().take(5) {
+        length |= usize::from(byte & 0x7f).checked_shl(shift)?;
+        shift += 7;
+        if byte & 0x80 == 0 {
+            let rest = &bytes[index + 1..];
+            return (length <= rest.len()).then(|| rest.split_at(length));
+        }
+    }
+    None
+}
+
+fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
+    while length < buffer.len() {
+        match file.read(&mut buffer[length..])? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    Ok(length)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that is nothing but padding, a false magic, and build info.
+    fn program(info: &str) -> (tempfile::TempDir, PathBuf) {
+        let mut bytes = vec![0x7f; PIECE_BYTES - 64];
+        bytes.extend(MAGIC);
+        bytes.extend([0; 50]);
+        bytes.extend(MAGIC);
+        bytes.extend([8, 2]);
+        bytes.extend([0; 16]);
+        let marked = [&[1; MARK_BYTES][..], info.as_bytes(), &[2; MARK_BYTES]].concat();
+        for part in [&b"go1.26.1"[..], &marked] {
+            let mut length = part.len();
+            while length >= 0x80 {
+                bytes.push(u8::try_from(length & 0x7f).unwrap() | 0x80);
+                length >>= 7;
+            }
+            bytes.push(u8::try_from(length).unwrap());
+            bytes.extend(part);
+        }
+        bytes.extend([0; 100]);
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("noded");
+        std::fs::write(&path, bytes).unwrap();
+        (folder, path)
+    }
+
+    fn build(dependencies: &[(&str, &str)], tags: &str) -> NodeBuild {
+        let mut info = "path\texample.com/noded\nmod\texample.com/noded\t(devel)\t\n".to_owned();
+        for (module, version) in dependencies {
+            info.push_str(&format!("dep\t{module}\t{version}\th1:abc=\n"));
+        }
+        info.push_str(&format!("build\t-tags={tags}\nbuild\tCGO_ENABLED=0\n"));
+        let (_folder, path) = program(&info);
+        NodeBuild::of(&path).unwrap()
+    }
+
+    const COMET_DB: &str = "github.com/cometbft/cometbft-db";
+    const COSMOS_DB: &str = "github.com/cosmos/cosmos-db";
+    const PEBBLE: &str = "github.com/cockroachdb/pebble";
+
+    #[test]
+    fn modules_tags_and_replacements_are_read() {
+        let (_folder, path) = program(
+            "path\tx\ndep\tgithub.com/syndtr/goleveldb\tv1.0.0\th1:a\n=>\tgithub.com/o/goleveldb\t\
+             v1.0.1\th1:b\nbuild\t-tags=\"netgo,pebbledb\"\n",
+        );
+        let build = NodeBuild::of(&path).unwrap();
+        assert_eq!(build.module("github.com/syndtr/goleveldb"), Some("v1.0.1"));
+        assert!(build.has_tag("pebbledb") && build.has_tag("netgo") && !build.has_tag("rocksdb"));
+    }
+
+    #[test]
+    fn pebble_needs_library_tag_and_code() {
+        let opens = |dependencies: &[(&str, &str)], tags| {
+            build(dependencies, tags).opens(Engine::Pebble1, DbLibrary::Node).is_ok()
+        };
+        assert!(opens(&[(COMET_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], "pebbledb"));
+        assert!(!opens(&[(COMET_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], ""));
+        assert!(!opens(&[(COMET_DB, "v0.9.5"), (PEBBLE, "v1.1.1")], "pebbledb"));
+        assert!(opens(&[(COMET_DB, "v1.0.1"), (PEBBLE, "v1.1.1")], ""));
+        assert!(!opens(&[(COMET_DB, "v1.0.1")], ""));
+        assert!(!opens(&[(PEBBLE, "v1.1.1")], "pebbledb"));
+    }
+
+    #[test]
+    fn node_and_application_are_judged_by_their_own_libraries() {
+        let build =
+            build(&[(COMET_DB, "v0.9.5"), (COSMOS_DB, "v1.1.0"), (PEBBLE, "v1.1.1")], "pebbledb");
+        assert!(build.opens(Engine::Pebble1, DbLibrary::App).is_ok());
+        assert!(build.opens(Engine::Pebble1, DbLibrary::Node).is_err());
+        assert!(build.opens(Engine::Goleveldb, DbLibrary::Node).is_ok());
+        assert!(build.opens(Engine::Rocksdb, DbLibrary::App).is_err());
+        assert!(build.opens(Engine::Redb, DbLibrary::App).is_err());
+    }
+
+    #[test]
+    fn what_is_no_go_program_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("noded");
+        assert_eq!(NodeBuild::of(&path).unwrap_err().kind(), Kind::NotFound);
+        let cut = [MAGIC.as_slice(), &[8, 2], &[0; 16], &[0xff; 9]].concat();
+        for content in [&b""[..], b"#!/bin/sh\n", &MAGIC[..], &cut] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(NodeBuild::of(&path).unwrap_err().kind(), Kind::UnknownFormat);
+        }
+    }
+}
