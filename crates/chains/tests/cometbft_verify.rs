@@ -593,6 +593,21 @@ fn the_words_of_trust_are_earned() {
 }
 
 #[test]
+fn a_config_that_outlived_an_upgrade_doesnt_choose_the_signature_rules() {
+    let said = |name: &str, config: &str| {
+        let sample = Sample::load(name);
+        std::fs::write(sample.root().join("config/config.toml"), config).unwrap();
+        let verdict = sample.verify();
+        assert_eq!(verdict.findings, []);
+        verdict.notices.iter().any(|notice| notice.contains("newer release wrote the state"))
+    };
+    let old = "fast_sync = true\ndb_backend = \"goleveldb\"\n[consensus]\n";
+    assert!(said("v0.38", old));
+    assert!(said("v1-layout1", old));
+    assert!(!said("v0.34", old));
+}
+
+#[test]
 fn a_home_without_a_state_store_is_checked_as_far_as_it_goes() {
     let mut sample = Sample::load("v0.38");
     sample.drop_database(STATE);

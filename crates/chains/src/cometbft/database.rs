@@ -17,7 +17,7 @@ pub(crate) const STATE: &str = "state.db";
 pub(crate) const EVIDENCE: &str = "evidence.db";
 pub(crate) const TX_INDEX: &str = "tx_index.db";
 pub(crate) const APPLICATION: &str = "application.db";
-const LIGHT: &str = "light-client-db.db";
+pub(crate) const LIGHT: &str = "light-client-db.db";
 const SNAPSHOTS: &str = "snapshots/metadata.db";
 
 const OPERATION: &str = "tell the layout of a database";

@@ -1,7 +1,6 @@
 //! Homes of CometBFT and Tendermint nodes: 0.34, 0.37, 0.38 and 1.x, plain or under a Cosmos
 //! SDK application, in both key layouts.
 
-mod app_hash;
 mod database;
 mod facts;
 pub mod home;
@@ -11,5 +10,4 @@ pub mod signature;
 mod verify;
 pub mod wire;
 
-pub use app_hash::{AppHashes, Certified};
 pub use profile::{CometBft, CometBftWithNode};

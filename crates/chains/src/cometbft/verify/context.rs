@@ -1,0 +1,199 @@
+//! What all checks share: the home's databases, its heights, the rules of its release.
+
+use super::{checks, finding};
+use crate::cometbft::database::{self, Reader};
+use crate::cometbft::home::Release;
+use crate::cometbft::layout::{
+    BlockstoreLayout, EvidenceLayout, StateLayout, TxIndexLayout, VERSION_KEY,
+    blockstore as block_table, state as state_table,
+};
+use crate::cometbft::signature::Ed25519Rules;
+use crate::cometbft::wire::block::{BlockMeta, BlockStoreState};
+use crate::cometbft::wire::results::{LastResults, Results};
+use crate::cometbft::wire::state::State;
+use std::sync::atomic::{AtomicU64, Ordering};
+use transload_model::layout::Layout as _;
+use transload_model::record::TableName;
+use transload_model::report::Verdict;
+use transload_store::{HomeView, Result};
+
+/// Missing heights after which the rest isn't looked at: a forged height of the store must not
+/// keep a verifier busy for ever.
+pub(super) const HEIGHTS_MISSING_MAX: u64 = 1_000_000;
+
+/// What all checks share.
+pub(super) struct Ctx<'a> {
+    pub(super) view: HomeView<'a>,
+    pub(super) blocks: Reader<BlockstoreLayout>,
+    pub(super) state: Option<Reader<StateLayout>>,
+    pub(super) evidence: Option<Reader<EvidenceLayout>>,
+    pub(super) tx_index: Option<Reader<TxIndexLayout>>,
+    pub(super) first: u64,
+    pub(super) last: u64,
+    /// First height whose header is kept: pruning leaves headers and commits as long as evidence
+    /// may be brought against them (0.38 and later).
+    pub(super) first_header: u64,
+    /// The chain's first height.
+    pub(super) initial: u64,
+    pub(super) chain_id: Vec<u8>,
+    /// Height of the state after the last block applied.
+    pub(super) state_height: Option<u64>,
+    pub(super) rules: Ed25519Rules,
+    /// Heights whose meta is missing, so far.
+    pub(super) missing: AtomicU64,
+}
+
+impl Ctx<'_> {
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.missing.load(Ordering::Relaxed) > HEIGHTS_MISSING_MAX
+    }
+
+    pub(super) fn block_table(&self, table: usize) -> TableName {
+        self.blocks.layout.tables()[table].name.clone()
+    }
+
+    pub(super) fn block_key(&self, table: usize, height: u64) -> Vec<u8> {
+        self.blocks.physical(table, &height.to_be_bytes()).unwrap_or_default()
+    }
+}
+
+/// Opens what the home has; `None` when there is nothing that a certificate could cover.
+pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Option<Ctx<'a>>> {
+    let Some(blocks) = database::blockstore(view)? else {
+        verdict.notices.push("the home has no block store: nothing can be authenticated".into());
+        return Ok(None);
+    };
+    let state = database::state(view)?;
+    let stored = state.as_ref().map(|s| s.snapshot.get(state_table::STATE_KEY)).transpose()?;
+    let stored = stored.flatten();
+    let decoded = match stored.as_deref().map(State::decode).transpose() {
+        Ok(decoded) => decoded.unwrap_or_default(),
+        Err(error) => {
+            verdict.find(finding(
+                checks::STATE,
+                database::STATE,
+                None,
+                state_table::STATE_KEY,
+                None,
+                format!("the state isn't readable: {error}"),
+            ));
+            State::default()
+        }
+    };
+    let stored_blocks = blocks.snapshot.get(block_table::STATE_KEY)?;
+    let range = match stored_blocks.as_deref().map(BlockStoreState::decode).transpose() {
+        Ok(Some(stored)) => {
+            if stored.range().is_none() && stored != BlockStoreState::default() {
+                verdict.find(finding(
+                    checks::STORE_STATE,
+                    database::BLOCKSTORE,
+                    None,
+                    block_table::STATE_KEY,
+                    None,
+                    format!("heights {} to {} are no range", stored.base, stored.height),
+                ));
+            }
+            stored.range()
+        }
+        Ok(None) => None,
+        Err(error) => {
+            verdict.find(finding(
+                checks::STORE_STATE,
+                database::BLOCKSTORE,
+                None,
+                block_table::STATE_KEY,
+                None,
+                format!("the block store's state isn't readable: {error}"),
+            ));
+            None
+        }
+    };
+    let Some((first, last)) = range else {
+        verdict.notices.push("the block store holds no block: nothing can be authenticated".into());
+        return Ok(None);
+    };
+    let mut chain_id = decoded.chain_id.to_vec();
+    if chain_id.is_empty()
+        && let Some(value) = blocks.at(block_table::META, last)?
+        && let Ok(meta) = BlockMeta::decode(&value)
+    {
+        chain_id = meta.header.chain_id.to_vec();
+    }
+    let mut first_header = first;
+    while first_header > 1 && blocks.at(block_table::META, first_header - 1)?.is_some() {
+        first_header -= 1;
+    }
+    let height = u64::try_from(decoded.last_block_height).unwrap_or(0);
+    let stored_release = state.as_ref().map(|s| release_that_wrote(s, height)).transpose()?;
+    let rules = ed25519_rules(view, stored_release.flatten(), decoded.software, verdict);
+    let reader = |name| view.databases.snapshot(name);
+    let evidence = match reader(database::EVIDENCE) {
+        Some(snapshot) => {
+            let layout =
+                EvidenceLayout::new(database::stored_form(&*snapshot, database::EVIDENCE)?);
+            Some(Reader { snapshot, layout })
+        }
+        None => None,
+    };
+    let tx_index = reader(database::TX_INDEX)
+        .map(|snapshot| Reader { snapshot, layout: TxIndexLayout::new() });
+    Ok(Some(Ctx {
+        view,
+        blocks,
+        state_height: u64::try_from(decoded.last_block_height).ok().filter(|_| stored.is_some()),
+        initial: u64::try_from(decoded.initial_height).unwrap_or(1).max(1),
+        chain_id,
+        state,
+        evidence,
+        tx_index,
+        first,
+        last,
+        first_header,
+        rules,
+        missing: AtomicU64::new(0),
+    }))
+}
+
+/// The oldest release that can have written the state: config files outlive upgrades, stored
+/// forms don't. `None` when nothing tells.
+fn release_that_wrote(state: &Reader<StateLayout>, height: u64) -> Result<Option<Release>> {
+    if state.snapshot.get(VERSION_KEY)?.is_some() {
+        return Ok(Some(Release::V1));
+    }
+    let last = state.snapshot.get(state_table::LAST_RESULTS_KEY)?;
+    let last = last.as_deref().and_then(|value| LastResults::decode(value).ok());
+    let results = state.at(state_table::RESULTS, height)?;
+    let results = results.as_deref().and_then(|value| Results::decode_finalize(value).ok());
+    let in_new_form = last.is_some_and(|last| last.finalize)
+        || results.is_some_and(|results| results.app_hash.is_some());
+    Ok(in_new_form.then_some(Release::V038))
+}
+
+fn ed25519_rules(
+    view: HomeView<'_>,
+    stored: Option<Release>,
+    software: &[u8],
+    verdict: &mut Verdict,
+) -> Ed25519Rules {
+    let configured = Release::of_software(&view.home.software);
+    let named = || Release::of_version(&String::from_utf8_lossy(software));
+    match stored.max(configured).or_else(named) {
+        Some(release) if release.uses_zip215() => {
+            if configured.is_some_and(|configured| !configured.uses_zip215()) {
+                verdict.notices.push(format!(
+                    "the config reads like {}, but a newer release wrote the state: Ed25519 \
+                     signatures are judged by its rules",
+                    view.home.software
+                ));
+            }
+            Ed25519Rules::Zip215
+        }
+        Some(_) => Ed25519Rules::Strict,
+        None => {
+            verdict.notices.push(
+                "the node's release isn't known: Ed25519 signatures are judged by ZIP-215".into(),
+            );
+            Ed25519Rules::Zip215
+        }
+    }
+}
