@@ -84,7 +84,6 @@ const LEGACY_ID_BYTES: usize = 1 + HASH_BYTES;
 pub struct NodeId {
     /// Unused bytes are zero.
     bytes: [u8; LEGACY_ID_BYTES],
-    length: u8,
 }
 
 impl NodeId {
@@ -95,7 +94,7 @@ impl NodeId {
         bytes[0] = b's';
         bytes[1..9].copy_from_slice(&version.to_be_bytes());
         bytes[9..13].copy_from_slice(&nonce.to_be_bytes());
-        Self { bytes, length: NODE_ID_BYTES as u8 }
+        Self { bytes }
     }
 
     /// A node of the 0.x form.
@@ -104,7 +103,12 @@ impl NodeId {
         let mut bytes = [0; LEGACY_ID_BYTES];
         bytes[0] = b'n';
         bytes[1..].copy_from_slice(&hash);
-        Self { bytes, length: LEGACY_ID_BYTES as u8 }
+        Self { bytes }
+    }
+
+    /// Bytes of the key, which the first one tells.
+    fn length(&self) -> usize {
+        if self.bytes[0] == b's' { NODE_ID_BYTES } else { LEGACY_ID_BYTES }
     }
 
     /// Takes an id from the front of `bytes`.
@@ -118,13 +122,13 @@ impl NodeId {
         let (id, rest) = bytes.split_at_checked(length)?;
         let mut held = [0; LEGACY_ID_BYTES];
         held[..length].copy_from_slice(id);
-        Some((Self { bytes: held, length: length as u8 }, rest))
+        Some((Self { bytes: held }, rest))
     }
 
     /// The key after the store's prefix.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.length)]
+        &self.bytes[..self.length()]
     }
 
     /// The hash of a node of the 0.x form.
