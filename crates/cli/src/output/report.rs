@@ -4,7 +4,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Migration, RunReport};
+use transload_engine::{Fate, Migration, RunReport};
 
 /// What `migrate`, `resume`, `rollback` and `finalize` print.
 #[derive(Debug, Serialize)]
@@ -38,11 +38,15 @@ pub(crate) fn text(report: &RunReport) -> String {
         ByteSize(report.peak_memory_bytes)
     );
     for database in &report.databases {
-        let _ = writeln!(
-            text,
-            "  {:<24}{} -> {}: {} entries read back on both sides and equal",
-            database.name, database.from, database.to, database.entries_compared
-        );
+        let _ = if database.fate == Fate::Moves {
+            writeln!(
+                text,
+                "  {:<24}{} -> {}: {} entries read back on both sides and equal",
+                database.name, database.from, database.to, database.entries_compared
+            )
+        } else {
+            writeln!(text, "  {:<24}stays with {}", database.name, database.from)
+        };
     }
     let _ = writeln!(
         text,

@@ -24,6 +24,17 @@ pub(super) const STORES: &str = "multistore";
 /// The root over each CommitInfo's stores is the application's hash in the next header.
 pub(super) const APP_HASH: &str = "app_hash_of_state";
 
+/// Which check looks at the records of which table.
+pub(super) const COVERS: [(&str, &str); 7] = [
+    (COMMIT_INFO, "application/commit_info"),
+    (STORES, "application/latest"),
+    (NODE_HASH, "application/iavl_node"),
+    (NODE_HASH, "application/iavl_legacy_node"),
+    (ROOT, "application/iavl_root"),
+    (ORPHAN, "application/iavl_orphan"),
+    (FAST, "application/iavl_fast"),
+];
+
 /// All of them, in the order of a report.
 pub(super) const ALL: [&str; 11] = [
     ENTRY,
