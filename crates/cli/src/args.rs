@@ -53,6 +53,10 @@ pub(crate) struct Common {
     /// Upper bound for caches and buffers
     #[arg(long, global = true, default_value = "256MiB", value_name = "SIZE", value_parser = memory)]
     pub memory: u64,
+    /// About how much is read, copied, verified and retried as one piece: large enough that its
+    /// overhead vanishes, small enough that a retry costs little
+    #[arg(long, global = true, default_value = "16MiB", value_name = "SIZE", value_parser = chunk)]
+    pub chunk: u64,
     /// The Go helper that speaks to Pebble and goleveldb [default: transload-gostore beside
     /// this program]
     #[arg(long, global = true, env = "TRANSLOAD_GOSTORE", value_name = "PATH")]
@@ -78,11 +82,19 @@ pub(crate) enum Color {
 const MEMORY_BYTES_MIN: u64 = 64 << 20;
 
 fn memory(text: &str) -> Result<u64, String> {
+    size(text, MEMORY_BYTES_MIN)
+}
+
+fn chunk(text: &str) -> Result<u64, String> {
+    size(text, transload_engine::CHUNK_BYTES_MIN)
+}
+
+fn size(text: &str, bytes_min: u64) -> Result<u64, String> {
     let size = ByteSize::from_str(text)
         .map_err(|_| format!("{text:?} is no size; write 256MiB or 1GiB"))?
         .as_u64();
-    if size < MEMORY_BYTES_MIN {
-        return Err(format!("at least {}", ByteSize(MEMORY_BYTES_MIN)));
+    if size < bytes_min {
+        return Err(format!("at least {}", ByteSize(bytes_min)));
     }
     Ok(size)
 }

@@ -13,10 +13,6 @@ use transload_engine::{
 };
 use transload_store::Profile;
 
-/// Chunks are about this large: large enough that their overhead vanishes, small enough that a
-/// retry costs little and that memory stays far below the limit.
-const CHUNK_BYTES: u64 = 16 << 20;
-
 /// The surroundings of one command.
 pub(crate) struct Context {
     common: Common,
@@ -76,12 +72,12 @@ impl Context {
 
     /// How databases are scanned.
     pub(crate) fn tally_options(&self) -> TallyOptions {
-        TallyOptions { workers: self.workers(), chunk_bytes: CHUNK_BYTES }
+        TallyOptions { workers: self.workers(), chunk_bytes: self.common.chunk }
     }
 
     /// The limits of a copy.
     pub(crate) fn limits(&self) -> Limits {
-        let chunk_bytes = CHUNK_BYTES.min(self.memory_bytes_max() / 8);
+        let chunk_bytes = self.common.chunk.min(self.memory_bytes_max() / 8);
         Limits {
             memory_bytes_max: self.memory_bytes_max(),
             chunk_bytes,
