@@ -1,0 +1,242 @@
+//! Kills at every durable step of a piece of work, one after the other.
+
+use crate::contents::Contents;
+use crate::ledger::Ledger;
+use crate::settings::Settings;
+use crate::stand::{self, Stand};
+use crate::victim::{Run, Victim};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Small chunks, so that a small home has many, and two workers, so that they meet.
+const MIGRATE: [&str; 7] = ["--to", "pebble1", "--yes", "--chunk", "512KiB", "--workers", "2"];
+const YES: [&str; 1] = ["--yes"];
+
+/// Fewer steps than this in a migration, and the hook isn't called any more.
+const MIGRATION_STEPS_MIN: u64 = 80;
+
+/// A migration that nobody has harmed: what every other must end with.
+struct Calm {
+    before: Contents,
+    root: String,
+    steps: u64,
+}
+
+impl Calm {
+    fn migration() -> Self {
+        let victim = Victim::new();
+        let before = victim.contents();
+        let root = victim.root("nothing");
+        let steps = victim.unharmed("migrate", &MIGRATE, "nothing");
+        assert_eq!(victim.root("a calm migration"), root);
+        assert!(steps.count() >= MIGRATION_STEPS_MIN, "fewer steps than expected: {steps:?}");
+        Self { before, root, steps: steps.count() }
+    }
+}
+
+/// Says how many kills there were.
+struct Count {
+    what: &'static str,
+    steps: u64,
+    kills: AtomicU64,
+}
+
+impl Count {
+    fn of(what: &'static str, steps: u64) -> Self {
+        Self { what, steps, kills: AtomicU64::new(0) }
+    }
+
+    fn kill(&self) {
+        self.kills.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Every kill that was asked for must have happened.
+    fn tell(self, asked: u64) {
+        let kills = self.kills.into_inner();
+        println!("  {}: killed at {kills} of {} durable steps", self.what, self.steps);
+        assert_eq!(kills, asked, "some kills never came");
+    }
+}
+
+/// What a killed process must leave: a home that a node starts on or refuses, and a source that
+/// nobody has touched before the swap.
+fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Ledger> {
+    let ledger = Ledger::of(&victim.home());
+    let stand = stand::of(&victim.home(), when);
+    if !ledger.is_some_and(|ledger| ledger.swap_begun) {
+        assert_eq!(stand, Stand::Whole("goleveldb"), "before the swap, after {when}");
+        let differences = calm.before.differences(&victim.contents());
+        assert!(differences.is_empty(), "before the swap, after {when}: {differences:?}");
+    }
+    ledger
+}
+
+/// Goes on after a kill and checks that nothing is done twice.
+fn go_on(victim: &Victim, before: Option<Ledger>, when: &str) {
+    let mut run = victim.doomed(0, "resume", &YES);
+    let is_planned = before.is_some_and(|before| before.chunks > 0);
+    if run.code == Some(3) && !is_planned {
+        // Without a plan there is nothing to resume, and that is said.
+        assert!(run.said.contains("plan"), "resume after {when}: {}", run.said);
+        run = victim.doomed(0, "migrate", &MIGRATE);
+    }
+    assert_eq!(run.code, Some(0), "going on after {when}: {}", run.said);
+    let after = Ledger::of(&victim.home()).unwrap();
+    let (copied, verified) = before.map_or((0, 0), |before| (before.copied, before.verified));
+    let again = |name: &str, done: u64| {
+        assert_eq!(
+            run.steps.count_of(name),
+            after.chunks - done,
+            "{name}: {done} of {} chunks were done after {when}",
+            after.chunks
+        );
+    };
+    again("copy: chunk recorded", copied);
+    again("verify: chunk recorded", verified);
+}
+
+/// The migration has come to its end, with everything that was there before.
+fn stands_on_the_target(victim: &Victim, calm: &Calm, when: &str) {
+    assert_eq!(stand::of(&victim.home(), when), Stand::Whole("pebbledb"), "after {when}");
+    assert_eq!(victim.root(when), calm.root, "after {when}");
+}
+
+fn unchanged(victim: &Victim, before: &Contents, when: &str) {
+    let differences = before.differences(&victim.contents());
+    assert!(differences.is_empty(), "after {when}: {differences:?}");
+    assert_eq!(stand::of(&victim.home(), when), Stand::Whole("goleveldb"), "after {when}");
+}
+
+/// Kills a migration at a step; `None` when it got to its end before.
+fn killed(victim: &Victim, step: u64) -> Option<String> {
+    let run: Run = victim.doomed(step, "migrate", &MIGRATE);
+    match run.code {
+        None => Some(format!("step {step} ({})", run.steps.last())),
+        Some(code) => {
+            assert_eq!(code, 0, "migrate, never killed: {}", run.said);
+            None
+        }
+    }
+}
+
+/// Killed, then resumed.
+pub(crate) fn resumed(settings: &Settings) {
+    let calm = Calm::migration();
+    let count = Count::of("migrate, then resume", calm.steps);
+    let chosen = settings.chosen(calm.steps);
+    settings.each(&chosen, |step| {
+        let victim = Victim::new();
+        let Some(when) = killed(&victim, step) else { return };
+        count.kill();
+        let ledger = left_behind(&victim, &calm, &when);
+        go_on(&victim, ledger, &when);
+        stands_on_the_target(&victim, &calm, &when);
+    });
+    count.tell(chosen.len() as u64);
+}
+
+/// Killed, then rolled back.
+pub(crate) fn undone(settings: &Settings) {
+    let calm = Calm::migration();
+    let count = Count::of("migrate, then rollback", calm.steps);
+    let chosen = settings.chosen(calm.steps);
+    settings.each(&chosen, |step| {
+        let victim = Victim::new();
+        let Some(when) = killed(&victim, step) else { return };
+        count.kill();
+        let ledger = left_behind(&victim, &calm, &when);
+        let run = victim.doomed(0, "rollback", &YES);
+        // Before anything was begun there is nothing to roll back, and that is said.
+        let nothing = ledger.is_none_or(|ledger| ledger.chunks == 0) && run.code == Some(3);
+        assert!(run.code == Some(0) || nothing, "rollback after {when}: {}", run.said);
+        unchanged(&victim, &calm.before, &when);
+    });
+    count.tell(chosen.len() as u64);
+}
+
+/// Killed, killed again while going on, then resumed.
+pub(crate) fn resumed_twice(settings: &Settings) {
+    let calm = Calm::migration();
+    let twice = AtomicU64::new(0);
+    let pairs: Vec<u64> = (0..settings.pairs).collect();
+    settings.each(&pairs, |pair| {
+        let victim = Victim::new();
+        let mut dice = settings.dice(1 + pair);
+        let first = 1 + dice.roll(calm.steps);
+        let Some(mut when) = killed(&victim, first) else { return };
+        let is_cut = left_behind(&victim, &calm, &when).is_some_and(|ledger| ledger.chunks > 0);
+        let second = 1 + dice.roll(calm.steps - first + 1);
+        // Without a plan, `resume` has nothing to go on with.
+        let run = if is_cut {
+            victim.doomed(second, "resume", &YES)
+        } else {
+            victim.doomed(second, "migrate", &MIGRATE)
+        };
+        match run.code {
+            None => {
+                twice.fetch_add(1, Ordering::Relaxed);
+                when += &format!(", then step {second} ({}) of going on", run.steps.last());
+            }
+            Some(code) => assert_eq!(code, 0, "going on after {when}: {}", run.said),
+        }
+        let ledger = left_behind(&victim, &calm, &when);
+        go_on(&victim, ledger, &when);
+        stands_on_the_target(&victim, &calm, &when);
+    });
+    let twice = twice.into_inner();
+    println!("  {twice} of {} migrations were killed twice", settings.pairs);
+    assert!(twice > settings.pairs / 2, "the second kill seldom comes");
+}
+
+/// Kills a rollback.
+pub(crate) fn rollback(settings: &Settings) {
+    let calm = Calm::migration();
+    after_a_migration(settings, "rollback", |victim, when| {
+        let again = victim.doomed(0, "resume", &YES);
+        // Killed after its last step there is nothing left to do, and that is said.
+        let is_over = again.code == Some(3) && again.said.contains("rolled back");
+        assert!(again.code == Some(0) || is_over, "resume after {when}: {}", again.said);
+        unchanged(victim, &calm.before, when);
+    });
+}
+
+/// Kills the freeing of the old databases.
+pub(crate) fn finalize(settings: &Settings) {
+    let calm = Calm::migration();
+    after_a_migration(settings, "finalize", |victim, when| {
+        let again = victim.doomed(0, "finalize", &YES);
+        let is_over = again.code == Some(3) && again.said.contains("finalized");
+        assert!(again.code == Some(0) || is_over, "finalize after {when}: {}", again.said);
+        stands_on_the_target(victim, &calm, when);
+        let attempts = victim.home().join(".transload/attempts");
+        let left = std::fs::read_dir(attempts).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "old databases are left after {when}");
+    });
+}
+
+/// Kills `command` at its steps in a home that soaks; `end` ends it and checks.
+fn after_a_migration(
+    settings: &Settings,
+    command: &'static str,
+    end: impl Fn(&Victim, &str) + Sync,
+) {
+    let soaking = || {
+        let victim = Victim::new();
+        victim.unharmed("migrate", &MIGRATE, "nothing");
+        victim
+    };
+    let steps = soaking().unharmed(command, &YES, "a calm migration").count();
+    let count = Count::of(command, steps);
+    let chosen = settings.chosen(steps);
+    settings.each(&chosen, |step| {
+        let victim = soaking();
+        let run = victim.doomed(step, command, &YES);
+        let when = format!("step {step} ({}) of {command}", run.steps.last());
+        if run.code.is_some() {
+            return;
+        }
+        count.kill();
+        stand::of(&victim.home(), &when);
+        end(&victim, &when);
+    });
+    count.tell(chosen.len() as u64);
+}

@@ -1,0 +1,60 @@
+//! Killed for real, at every durable step: a process that is gone leaves a home that its node
+//! starts on, or refuses, and a migration that goes on to the same root or back to every byte.
+//!
+//! `cargo xtask test --lane crash` runs this. The program starts itself again with a hook that
+//! counts durable steps and sends SIGKILL to its own process at one of them; the same command
+//! line goes on afterwards. It has its own `main`, since the test harness of the language can't
+//! start itself as something else. Words of the command line choose cases by their names.
+//!
+//! Needs `TRANSLOAD_HOMES` (folder of archived homes) and `TRANSLOAD_GOSTORE`. Further settings
+//! are read in [`settings`].
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "this is its own test harness")]
+
+mod campaign;
+mod contents;
+mod doomed;
+mod ledger;
+mod settings;
+mod stand;
+mod steps;
+mod victim;
+
+use settings::Settings;
+use std::panic::catch_unwind;
+use std::process::ExitCode;
+use std::time::Instant;
+
+type Case = (&'static str, fn(&Settings));
+
+const CASES: &[Case] = &[
+    ("a_kill_at_any_step_of_a_migration_is_resumed_to_the_same_root", campaign::resumed),
+    ("a_kill_at_any_step_of_a_migration_is_rolled_back_byte_for_byte", campaign::undone),
+    ("a_second_kill_while_going_on_changes_nothing", campaign::resumed_twice),
+    ("a_kill_at_any_step_of_a_rollback_is_ended_byte_for_byte", campaign::rollback),
+    ("a_kill_at_any_step_of_finalize_leaves_the_new_databases_alone", campaign::finalize),
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if arguments.first().is_some_and(|first| first == doomed::MARK) {
+        return doomed::run(&arguments);
+    }
+    victim::adopt_orphans();
+    let settings = Settings::from_environment();
+    println!("seed {} (repeat with --seed {0} or TRANSLOAD_SEED={0})", settings.seed);
+    let wanted: Vec<&String> = arguments.iter().filter(|word| !word.starts_with('-')).collect();
+    let chosen = |name: &str| wanted.is_empty() || wanted.iter().any(|word| name.contains(*word));
+    let (mut passed, mut failed) = (0, 0);
+    for (name, case) in CASES.iter().filter(|(name, _)| chosen(name)) {
+        let began = Instant::now();
+        let good = catch_unwind(|| case(&settings)).is_ok();
+        *if good { &mut passed } else { &mut failed } += 1;
+        let word = if good { "ok" } else { "FAILED" };
+        println!("test {name} ... {word} ({:.1} s)", began.elapsed().as_secs_f64());
+    }
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
+    println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

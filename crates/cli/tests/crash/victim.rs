@@ -1,0 +1,142 @@
+//! A home that is migrated by processes which are killed.
+
+use crate::contents::Contents;
+use crate::steps::Steps;
+use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpgid};
+use serde_json::Value;
+use std::fs::File;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// The home: four databases that the config governs, goleveldb.
+const HOME: &str = "cometbft-0.38-kvstore";
+
+/// A process that its parent has left behind must be gone by then.
+const SURVIVORS_GONE: Duration = Duration::from_secs(10);
+
+/// A fresh copy of the home.
+#[derive(Debug)]
+pub(crate) struct Victim(TempDir);
+
+/// How a watched process ended, and the steps that it took before.
+#[derive(Debug)]
+pub(crate) struct Run {
+    /// The exit code; `None` when it was killed.
+    pub(crate) code: Option<i32>,
+    /// Its steps.
+    pub(crate) steps: Steps,
+    /// What it said on standard error.
+    pub(crate) said: String,
+}
+
+/// Makes the helpers of killed processes our children, so that they can be waited for.
+pub(crate) fn adopt_orphans() {
+    set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+}
+
+impl Victim {
+    /// Unpacks the home.
+    pub(crate) fn new() -> Self {
+        let homes = std::env::var_os("TRANSLOAD_HOMES")
+            .expect("TRANSLOAD_HOMES is not set: run `cargo xtask test --lane crash`");
+        let folder = tempfile::Builder::new()
+            .prefix("transload-crash-")
+            .tempdir_in(crate::settings::scratch())
+            .unwrap();
+        let archive = Path::new(&homes).join(format!("{HOME}.tar.gz"));
+        let mut tar = Command::new("tar");
+        tar.arg("xzf").arg(archive).arg("-C").arg(folder.path());
+        assert!(tar.status().unwrap().success());
+        Self(folder)
+    }
+
+    /// The home's path.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.0.path().canonicalize().unwrap().join("home")
+    }
+
+    /// What is in the home.
+    pub(crate) fn contents(&self) -> Contents {
+        Contents::of(&self.home())
+    }
+
+    /// Runs a command in a process that kills itself at the `step`-th durable step; 0 for never.
+    pub(crate) fn doomed(&self, step: u64, command: &str, options: &[&str]) -> Run {
+        let names = self.0.path().join("steps");
+        // What an earlier process wrote doesn't count.
+        let _ = std::fs::remove_file(&names);
+        let (status, said) = self.run(
+            Command::new(std::env::current_exe().unwrap())
+                .args([crate::doomed::MARK, &step.to_string()])
+                .arg(&names)
+                .arg(command)
+                .arg(self.home())
+                .args(options),
+        );
+        let steps = Steps::read(&std::fs::read_to_string(&names).unwrap_or_default());
+        if status.code().is_none() {
+            assert_eq!(status.signal(), Some(9), "{command} ended by {status}: {said}");
+        }
+        Run { code: status.code(), steps, said }
+    }
+
+    /// Runs a command in a process that nobody kills and that must do its work.
+    pub(crate) fn unharmed(&self, command: &str, options: &[&str], when: &str) -> Steps {
+        let run = self.doomed(0, command, options);
+        assert_eq!(run.code, Some(0), "{command} after {when}: {}", run.said);
+        run.steps
+    }
+
+    /// The dataset root, as the real program computes it.
+    pub(crate) fn root(&self, when: &str) -> String {
+        let output = Command::new(env!("CARGO_BIN_EXE_transload"))
+            .arg("root")
+            .arg(self.home())
+            .arg("--json")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "root after {when}: {said}");
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        document["dataset_root"].as_str().unwrap().to_owned()
+    }
+
+    /// Runs a process to its end, in a group of its own, and checks that nobody of the group
+    /// lives on.
+    fn run(&self, command: &mut Command) -> (ExitStatus, String) {
+        // Files, not pipes: a helper that lives on would hold a pipe open.
+        let words = self.0.path().join("words");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(&words).unwrap())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let group = Pid::from_child(&child);
+        let status = child.wait().unwrap();
+        nobody_survives(group);
+        let said = std::fs::read(&words).unwrap();
+        (status, String::from_utf8_lossy(&said).into_owned())
+    }
+}
+
+/// Waits for the end of whoever is left in a process group whose leader is gone.
+fn nobody_survives(group: Pid) {
+    let began = Instant::now();
+    loop {
+        match waitpgid(group, WaitOptions::NOHANG) {
+            Err(rustix::io::Errno::CHILD) => return,
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                assert!(began.elapsed() < SURVIVORS_GONE, "a helper outlives its transload");
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            Err(error) => panic!("waiting for helpers: {error}"),
+        }
+    }
+}
