@@ -264,7 +264,7 @@ fn open_database(
     let snapshot = store.snapshot().map_err(unreadable)?;
     let layout = profile
         .layout(home, database, &*snapshot)
-        .map_err(|error| Error::store(Kind::Refused, "tell the layout", error))?;
+        .map_err(|error| refused_or_damaged("tell the layout", error))?;
     Ok(OpenDatabase { database: database.clone(), recognised, layout, snapshot, holder, store })
 }
 
@@ -276,7 +276,7 @@ fn open_store(
 ) -> Result<(Recognised, Option<Holder>, Box<dyn Store>)> {
     let recognised = engines
         .recognise(&database.path)
-        .map_err(|error| Error::store(Kind::Refused, "recognise the engine", error))?;
+        .map_err(|error| refused_or_damaged("recognise the engine", error))?;
     let refused = |error| Error::store(Kind::Refused, "open the database", error);
     let driver = engines.driver(recognised.engine).map_err(refused)?;
     // Locks that this process holds itself keep writers out, so the database isn't live.
@@ -295,14 +295,19 @@ fn open_store(
         memory_bytes_max,
         live: holder.is_some(),
     };
-    let store = driver.open_source(&database.path, &source).map_err(|error| {
-        let kind = match error.kind() {
-            transload_store::Kind::Corrupt => Kind::Difference,
-            _ => Kind::Refused,
-        };
-        Error::store(kind, "open the database", error)
-    })?;
+    let store = driver
+        .open_source(&database.path, &source)
+        .map_err(|error| refused_or_damaged("open the database", error))?;
     Ok((recognised, holder, store))
+}
+
+/// Stored bytes that contradict themselves are a difference; anything else is refused.
+fn refused_or_damaged(operation: &'static str, error: transload_store::Error) -> Error {
+    let kind = match error.kind() {
+        transload_store::Kind::Corrupt => Kind::Difference,
+        _ => Kind::Refused,
+    };
+    Error::store(kind, operation, error)
 }
 
 fn unreadable(error: transload_store::Error) -> Error {

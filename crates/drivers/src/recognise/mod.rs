@@ -26,9 +26,9 @@ const RECOGNISE: &str = "recognise";
 ///
 /// # Errors
 /// [`Kind::NotFound`] when nothing is there, or an empty folder; [`Kind::UnknownFormat`] for
-/// files of no engine that we read, an unknown key order or a newer format; [`Kind::Corrupt`]
-/// for a directory that two engines have touched, or whose manifest is damaged; [`Kind::Busy`]
-/// for the guard that stands in a database's place while a migration swaps it.
+/// files of no engine that we read, of two engines, an unknown key order or a newer format;
+/// [`Kind::Corrupt`] for a damaged manifest; [`Kind::Busy`] for the guard that stands in a
+/// database's place while a migration swaps it.
 pub fn recognise(path: &Path) -> Result<Recognised> {
     let metadata = fs::metadata(path).map_err(|error| Error::io(RECOGNISE, path, error))?;
     if metadata.is_file() {

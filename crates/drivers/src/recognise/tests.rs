@@ -98,7 +98,7 @@ fn a_directory_that_two_engines_have_opened_is_refused() {
         ("MANIFEST-000004", ""),
         ("OPTIONS-000003", PEBBLE1),
     ];
-    assert_eq!(kind(&emptied), Kind::Corrupt);
+    assert_eq!(kind(&emptied), Kind::UnknownFormat);
     // goleveldb had only a log; Pebble took it over.
     let taken_over = [
         ("000002.sst", ""),
@@ -109,14 +109,14 @@ fn a_directory_that_two_engines_have_opened_is_refused() {
         ("MANIFEST-000004", ""),
         ("OPTIONS-000005", PEBBLE1),
     ];
-    assert_eq!(kind(&taken_over), Kind::Corrupt);
+    assert_eq!(kind(&taken_over), Kind::UnknownFormat);
     // The same some opens later: goleveldb's manifest is gone, its LOG isn't.
     let later = [("CURRENT", ""), ("000002.sst", ""), ("LOG", LOG_OPENED), ("OPTIONS-8", PEBBLE1)];
-    assert_eq!(kind(&later), Kind::Corrupt);
-    assert_eq!(kind(&[&MARKED[..], &[("000002.ldb", "")]].concat()), Kind::Corrupt);
-    assert_eq!(kind(&[&MARKED[1..2], &[("CURRENT.bak", "")]].concat()), Kind::Corrupt);
+    assert_eq!(kind(&later), Kind::UnknownFormat);
+    assert_eq!(kind(&[&MARKED[..], &[("000002.ldb", "")]].concat()), Kind::UnknownFormat);
+    assert_eq!(kind(&[&MARKED[1..2], &[("CURRENT.bak", "")]].concat()), Kind::UnknownFormat);
     let rocksdb = [("CURRENT", ""), ("OPTIONS-000007", ROCKSDB), ("000002.ldb", "")];
-    assert_eq!(kind(&rocksdb), Kind::Corrupt);
+    assert_eq!(kind(&rocksdb), Kind::UnknownFormat);
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(super) fn refuse(path: &Path, listing: &Listing) -> Result<()> {
          goleveldb's. Whichever was the wrong one may have dropped entries, so go back to a copy \
          from before, or let the node fetch this database again"
     );
-    Err(Error::new(Kind::Corrupt, RECOGNISE, what)
+    Err(Error::new(Kind::UnknownFormat, RECOGNISE, what)
         .with("path", path.display().to_string())
         .with("seen", listing.sample()))
 }
