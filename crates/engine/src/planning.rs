@@ -13,6 +13,7 @@ use crate::plan::{
     PlannedVerify,
 };
 use crate::watch::Watch;
+use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -272,36 +273,53 @@ fn refuse_unknown_names(request: &PlanRequest, databases: &[PlannedDatabase]) ->
     Ok(())
 }
 
-/// `HOME/.transload` when the databases are on its file system; otherwise a folder beside them.
+/// `HOME/.transload` when the databases are on its mount; otherwise a folder beside them.
 fn staging_dir(home: &Home, state_dir: &Path, databases: &[PlannedDatabase]) -> Result<PathBuf> {
-    let device = |path: &Path| {
-        fs::metadata(path).map(|metadata| metadata.dev()).map_err(|error| {
-            Error::new(Kind::Refused, "look at the file system", error.to_string())
-                .with("path", path.display().to_string())
-        })
-    };
     let moving = || databases.iter().filter(|database| database.fate == Fate::Moves);
-    let all_on = |wanted: u64| -> Result<bool> {
+    let all_on = |wanted: (u64, u64)| -> Result<bool> {
         for database in moving() {
-            if device(&database.path)? != wanted {
+            if mount_of(&database.path)? != wanted {
                 return Ok(false);
             }
         }
         Ok(true)
     };
-    if all_on(device(state_dir)?)? {
+    if all_on(mount_of(state_dir)?)? {
         return Ok(state_dir.to_owned());
     }
     let data_dir = home.data_dir.canonicalize().unwrap_or_else(|_| home.data_dir.clone());
-    if all_on(device(&data_dir)?)? {
+    if all_on(mount_of(&data_dir)?)? {
         return Ok(data_dir.join(".transload"));
     }
-    Err(Error::new(
+    let mut error = Error::new(
         Kind::Refused,
         "choose the staging folder",
-        "the databases are on several file systems, so they can't change place together",
-    )
-    .next("move one file system's databases at a time with --only"))
+        "the databases are on several file systems or mounts, so they can't change place together",
+    );
+    let data_mount = mount_of(&data_dir)?;
+    for database in moving() {
+        if mount_of(&database.path)? != data_mount {
+            error = error.with("database on another mount", database.path.display().to_string());
+        }
+    }
+    Err(error.next(
+        "mount the volume one folder higher, or move one file system's databases at a time with \
+         --only",
+    ))
+}
+
+/// The file system and the mount of a path: paths of one file system that is mounted twice can't
+/// change place across the mounts. Kernels that don't tell mounts apart say 0 for all.
+fn mount_of(path: &Path) -> Result<(u64, u64)> {
+    let refused = |error: std::io::Error| {
+        Error::new(Kind::Refused, "look at the file system", error.to_string())
+            .with("path", path.display().to_string())
+    };
+    let device = fs::metadata(path).map_err(refused)?.dev();
+    let stat = statx(CWD, path, AtFlags::empty(), StatxFlags::MNT_ID)
+        .map_err(|error| refused(error.into()))?;
+    let known = stat.stx_mask & StatxFlags::MNT_ID.bits() != 0;
+    Ok((device, if known { stat.stx_mnt_id } else { 0 }))
 }
 
 /// What every migration takes for granted. The checks named are the profile's or preflight's.
