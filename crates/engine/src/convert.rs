@@ -80,6 +80,7 @@ pub fn convert(
 ) -> Result<Conversion> {
     request.limits.check()?;
     refuse_what_is_there(&request.target)?;
+    refuse_inside_the_source(&request.source, &request.target)?;
     let driver = engines
         .driver(request.engine)
         .map_err(|error| Error::store(Kind::Refused, "find the target's driver", error))?;
@@ -176,6 +177,33 @@ fn refuse_what_is_there(target: &Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(io(Kind::Refused, "look at the target", target, error)),
     }
+}
+
+/// The source stays as it is, so nothing is built inside its folder.
+///
+/// # Errors
+/// [`Kind::Refused`] when `target` would lie there.
+pub fn refuse_inside_the_source(source: &Path, target: &Path) -> Result<()> {
+    // Whoever can't be resolved isn't there; opening it says so in better words.
+    let Ok(source) = source.canonicalize() else { return Ok(()) };
+    let mut above = target.parent();
+    while let Some(folder) = above {
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        if let Ok(real) = folder.canonicalize() {
+            if !real.starts_with(&source) {
+                return Ok(());
+            }
+            return Err(Error::new(
+                Kind::Refused,
+                "look at the target",
+                "the target lies inside the source, which must stay as it is",
+            )
+            .with("path", target.display().to_string())
+            .next("give a path outside of the source's folder"));
+        }
+        above = folder.parent();
+    }
+    Ok(())
 }
 
 fn io(kind: Kind, operation: &'static str, path: &Path, error: std::io::Error) -> Error {

@@ -35,7 +35,7 @@ mod watch;
 pub use chunks::{ChunkLog, CopiedChunk, MemoryLog, VerifiedChunk};
 pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_keys};
 pub use control::{Answer, ControlServer, Request, ask};
-pub use convert::{Conversion, ConvertRequest, convert};
+pub use convert::{Conversion, ConvertRequest, convert, refuse_inside_the_source};
 pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
 pub use estimate::{Cadence, Sample, Sampled, estimate, sample};

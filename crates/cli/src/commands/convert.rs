@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use bytesize::ByteSize;
 use serde::Serialize;
-use transload_engine::{Conversion, ConvertRequest, Result, convert};
+use transload_engine::{Conversion, ConvertRequest, Result, convert, refuse_inside_the_source};
 use transload_store::Weakness;
 
 #[derive(Serialize)]
@@ -26,6 +26,7 @@ struct Document {
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Convert) -> Result<Exit> {
+    refuse_inside_the_source(&args.source, &args.target)?;
     let scratch = context.scratch_beside(&args.target)?;
     let request = ConvertRequest {
         source: args.source.clone(),
