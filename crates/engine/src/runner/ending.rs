@@ -40,8 +40,8 @@ impl Migration<'_> {
     ///
     /// # Errors
     /// [`Kind::Refused`] when nothing is ready; [`Kind::Stopped`] when the source has changed
-    /// (run again to copy again) or the swap can be resumed; [`Kind::OutcomeUnknown`] when a
-    /// person must look.
+    /// (run again to copy again) or the swap can be resumed; [`Kind::Difference`] when the
+    /// verified target has changed; [`Kind::OutcomeUnknown`] when a person must look.
     pub fn cut_over(&mut self, approved_by: &str) -> Result<()> {
         if self.state()? == State::Halted(Phase::ReadyToCutOver) {
             self.apply(Event::ResumeAsked, "asked to go on")?;
@@ -74,7 +74,7 @@ impl Migration<'_> {
             self.journal.note(&target_prints_note(attempt))?;
         if before != Some(self.target_prints(attempt)?) {
             return Err(Error::new(
-                Kind::Stopped,
+                Kind::Difference,
                 "cut over",
                 "the verified target is not what it was: somebody has touched it",
             )

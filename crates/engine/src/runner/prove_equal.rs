@@ -6,6 +6,7 @@ use crate::error::{Error, Kind, Result};
 use crate::home::OpenHome;
 use crate::invariant::Observed;
 use crate::moves::{Fingerprint, Verified};
+use crate::owner::adopt;
 use crate::phase::{Event, Phase};
 use crate::plan::Fate;
 use crate::planning::Scratch;
@@ -68,6 +69,10 @@ impl Migration<'_> {
             store
                 .close()
                 .map_err(|error| target_fault("close the target", error).with("database", name))?;
+        }
+        // Opening it again has made files that belong to whom transload runs as.
+        for planned in self.planned()?.moving() {
+            adopt(&planned.path, &self.planned()?.target_path(attempt, &planned.name))?;
         }
         self.refuse_log_only_targets(attempt, &databases)?;
         let verified = Verified::new(attempt, &databases, &verdict)?;
