@@ -1,0 +1,152 @@
+//! Copies of the homes in `testdata/homes`, the program, and the Go helper, for suites of their
+//! own.
+//!
+//! `TRANSLOAD_HOMES` names another folder of homes. Without `TRANSLOAD_GOSTORE` nothing can be
+//! written to goleveldb or Pebble; a test that needs it says `not checked` and returns.
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use tempfile::TempDir;
+
+/// A fresh copy of a home, in a folder that goes away.
+#[derive(Debug)]
+pub(crate) struct Copy(TempDir);
+
+impl Copy {
+    /// Unpacks the home `name`.
+    pub(crate) fn of(name: &str) -> Self {
+        let folder = std::env::var_os("TRANSLOAD_HOMES").map_or_else(
+            || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/homes"),
+            PathBuf::from,
+        );
+        let archive = folder.join(format!("{name}.tar.gz"));
+        let copy = tempfile::tempdir().unwrap();
+        let status =
+            Command::new("tar").arg("xzf").arg(&archive).arg("-C").arg(copy.path()).status();
+        assert!(status.unwrap().success(), "{} can't be unpacked", archive.display());
+        Self(copy)
+    }
+
+    /// The home itself.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.0.path().join("home")
+    }
+
+    /// A path beside the home.
+    #[allow(dead_code, reason = "not every suite puts something there")]
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+/// What one call came to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    /// The exit code.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) shown: String,
+    /// Standard error.
+    pub(crate) said: String,
+}
+
+impl Outcome {
+    /// The JSON document, null where there was none.
+    #[allow(dead_code, reason = "not every suite reads documents")]
+    pub(crate) fn document(&self) -> Value {
+        serde_json::from_str(&self.shown).unwrap_or(Value::Null)
+    }
+}
+
+/// Calls the program with nobody to ask on its standard input.
+pub(crate) fn transload<I: AsRef<OsStr>>(arguments: &[I]) -> Outcome {
+    finished(Command::new(env!("CARGO_BIN_EXE_transload")).args(arguments))
+}
+
+/// Runs a command to its end.
+pub(crate) fn finished(command: &mut Command) -> Outcome {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    Outcome {
+        code: output.status.code().expect("ended by a signal"),
+        shown: String::from_utf8_lossy(&output.stdout).into_owned(),
+        said: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Says what a test did not do. Not through `println!`, whose words a passing test swallows.
+pub(crate) fn not_checked(what: &str) {
+    let mut output = std::io::stdout().lock();
+    // Nobody listening is no reason to fail.
+    let _ = output.write_all(format!("\nnot checked: {what}\n").as_bytes());
+}
+
+/// The Go helper; `None`, said on the output, where it isn't there.
+pub(crate) fn helper() -> Option<PathBuf> {
+    let helper = std::env::var_os("TRANSLOAD_GOSTORE").map(PathBuf::from);
+    let found = helper.filter(|path| path.is_file());
+    if found.is_none() {
+        not_checked("Go: TRANSLOAD_GOSTORE names no helper");
+    }
+    found
+}
+
+/// What must not change below a folder: names, sizes, times, modes, owners and bytes. Nothing
+/// below `.transload` counts, nor the time of the folder that holds it.
+pub(crate) fn imprint(folder: &Path) -> BTreeMap<PathBuf, String> {
+    let mut imprints = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.file_name() == Some(".transload".as_ref()) {
+                continue;
+            }
+            let about = std::fs::symlink_metadata(&path).unwrap();
+            let mut imprint = format!(
+                "{:o} {}:{} {} {}.{} ",
+                about.mode(),
+                about.uid(),
+                about.gid(),
+                about.size(),
+                about.mtime(),
+                about.mtime_nsec()
+            );
+            if about.is_dir() {
+                folders.push(path.clone());
+            } else if about.is_file() {
+                imprint += &hex::encode(Sha256::digest(std::fs::read(&path).unwrap()));
+            }
+            imprints.insert(path, imprint);
+        }
+    }
+    imprints
+}
+
+/// Names of what differs between two imprints.
+pub(crate) fn changed(
+    before: &BTreeMap<PathBuf, String>,
+    after: &BTreeMap<PathBuf, String>,
+) -> Vec<PathBuf> {
+    let names = before.keys().chain(after.keys());
+    let mut changed: Vec<PathBuf> =
+        names.filter(|name| before.get(*name) != after.get(*name)).cloned().collect();
+    changed.sort();
+    changed.dedup();
+    changed
+}
+
+/// Sets a top-level key of a config file that has it.
+#[allow(dead_code, reason = "not every suite edits configs")]
+pub(crate) fn set_key(file: &Path, key: &str, value: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    let mut document: toml_edit::DocumentMut = text.parse().unwrap();
+    assert!(document.contains_key(key), "{} has no {key}", file.display());
+    document[key] = toml_edit::value(value);
+    std::fs::write(file, document.to_string()).unwrap();
+}

@@ -1,0 +1,162 @@
+//! Every bad input that an operator may give, and what transload answers: the exit code, the
+//! words that tell what is wrong, and a home of which nothing has changed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+
+#[path = "../homes/mod.rs"]
+mod homes;
+mod rows;
+
+use homes::{Copy, changed, finished, helper, imprint, not_checked, transload};
+use rows::{BUILTIN_ROWS, HELPER_ROWS, MOUNT_ROWS, Row};
+use std::os::unix::fs::{MetadataExt, chown};
+use std::path::Path;
+use std::process::Command;
+
+/// The home that rows are made of: a Cosmos SDK node with two engine keys.
+const HOME: &str = "cosmos-simapp";
+
+/// A row's command line with the paths of its copy in place.
+fn filled(argument: &str, copy: &Copy) -> String {
+    let path = |path: std::path::PathBuf| path.to_str().unwrap().to_owned();
+    argument.replace("HOME", &path(copy.home())).replace("BESIDE", &path(copy.beside("")))
+}
+
+/// Whether a mount namespace of our own can be had.
+fn can_mount() -> bool {
+    let tried = Command::new("unshare").args(["-m", "true"]).output();
+    tried.is_ok_and(|output| output.status.success())
+}
+
+/// Runs a row on a fresh copy; the faults that it shows.
+fn faults(row: &Row) -> Vec<String> {
+    let copy = Copy::of(HOME);
+    (row.arrange)(&copy);
+    let before = imprint(copy.home().parent().unwrap());
+    let arguments: Vec<String> = row.call.iter().map(|it| filled(it, &copy)).collect();
+    let outcome = match row.mounts {
+        None => transload(&arguments),
+        Some(mounts) => finished(
+            Command::new("unshare")
+                .args([
+                    "-m",
+                    "sh",
+                    "-c",
+                    &format!("{} && exec \"$@\"", filled(mounts, &copy)),
+                    "sh",
+                ])
+                .arg(env!("CARGO_BIN_EXE_transload"))
+                .args(&arguments),
+        ),
+    };
+    let mut faults = Vec::new();
+    let works = row.code == 0;
+    if outcome.code != row.code {
+        faults.push(format!("exit {} instead of {}", outcome.code, row.code));
+    }
+    for words in row.says {
+        if !outcome.said.contains(words) {
+            faults.push(format!("doesn't say {words:?}"));
+        }
+    }
+    if !faults.is_empty() {
+        faults.push(format!("it said: {}", outcome.said));
+    }
+    let after = imprint(copy.home().parent().unwrap());
+    for path in changed(&before, &after).into_iter().filter(|_| !works) {
+        // Making .transload, or trying whether a folder can be written, changes its time.
+        let tried = [copy.home(), copy.beside("empty")];
+        if !tried.contains(&path) {
+            faults.push(format!("{} changed", path.display()));
+        }
+    }
+    faults.into_iter().map(|fault| format!("{}: {fault}", row.what)).collect()
+}
+
+fn check(rows: &[Row]) {
+    let faults: Vec<String> = rows.iter().flat_map(faults).collect();
+    assert!(faults.is_empty(), "\n{}", faults.join("\n"));
+}
+
+#[test]
+fn every_bad_input_is_refused_in_words_and_changes_nothing() {
+    check(BUILTIN_ROWS);
+    if helper().is_some() {
+        check(HELPER_ROWS);
+    }
+}
+
+#[test]
+fn file_systems_that_can_t_carry_the_migration_are_refused() {
+    if !can_mount() {
+        for row in MOUNT_ROWS {
+            not_checked(&format!("{}: no mount namespace can be made here", row.what));
+        }
+        return;
+    }
+    if helper().is_some() {
+        check(MOUNT_ROWS);
+    }
+}
+
+/// User and group of every path below a folder, and its mode.
+fn owners(folder: &Path) -> Vec<(std::path::PathBuf, u32, u32, u32)> {
+    let mut owners = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let about = std::fs::symlink_metadata(&path).unwrap();
+        owners.push((path.clone(), about.uid(), about.gid(), about.mode() & 0o777));
+        if about.is_dir() {
+            owners.extend(self::owners(&path));
+        }
+    }
+    owners
+}
+
+#[test]
+fn root_migrates_for_a_service_user_and_another_file_system_and_a_link_work() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = Copy::of(HOME);
+    let home = copy.home();
+    let is_root = std::fs::metadata(copy.beside("")).unwrap().uid() == 0;
+    let (user, group) = (4_711, 4_712);
+    if is_root {
+        for (path, ..) in owners(&home) {
+            chown(path, Some(user), Some(group)).unwrap();
+        }
+        chown(&home, Some(user), Some(group)).unwrap();
+    } else {
+        not_checked("root for a service user: this test doesn't run as root");
+    }
+    let data = copy.beside("volume");
+    std::fs::rename(home.join("data"), &data).unwrap();
+    std::os::unix::fs::symlink(&data, home.join("data")).unwrap();
+    let shown = |name: &str| std::fs::metadata(data.join(name)).unwrap();
+    let before = shown("blockstore.db");
+    let home_text = home.to_str().unwrap();
+    let outcome = transload(&["migrate", home_text, "--to", "pebble1", "--yes"]);
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    assert!(home.join("data").is_symlink(), "the link to the data was replaced");
+    let after = shown("blockstore.db");
+    assert_ne!(before.ino(), after.ino(), "nothing was swapped");
+    assert_eq!(
+        (before.uid(), before.gid(), before.mode()),
+        (after.uid(), after.gid(), after.mode())
+    );
+    if is_root {
+        for name in ["blockstore.db", "application.db"] {
+            for (path, uid, gid, _) in owners(&data.join(name)) {
+                assert_eq!((uid, gid), (user, group), "{}", path.display());
+            }
+        }
+        for name in ["config.toml", "app.toml"] {
+            let about = std::fs::metadata(home.join("config").join(name)).unwrap();
+            assert_eq!((about.uid(), about.gid()), (user, group), "{name}");
+        }
+    }
+    let back = transload(&["rollback", home_text, "--yes"]);
+    assert_eq!(back.code, 0, "{}", back.said);
+    assert_eq!(shown("blockstore.db").ino(), before.ino(), "the old folder didn't come back");
+}
