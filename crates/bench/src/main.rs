@@ -10,6 +10,7 @@
 //! convert` with its full verification. What counts are the ratios of the medians.
 
 mod measure;
+mod memory;
 
 use clap::Parser;
 use measure::{Figure, median};
@@ -132,7 +133,10 @@ fn report(names: &[&str], seconds: &mut [Vec<f64>], peak_bytes: u64) {
         say(&format!("{what:<56}{:>6.2}", medians[peer] / medians[ours]));
     }
     if peak_bytes > 0 {
-        say(&format!("\npeak memory of the verified copy: {} MiB", peak_bytes >> 20));
+        say(&format!(
+            "\nverified copy: peak anonymous memory {} MiB, all processes together",
+            peak_bytes >> 20
+        ));
     }
 }
 
@@ -166,18 +170,18 @@ fn scan(source: &Path, scratch: &Path) -> Result<Figure> {
     })
 }
 
+/// Conversion with full verification, as a whole process.
 fn convert(arguments: &Arguments, source: &Path, target: &Path) -> Result<Figure> {
-    measure::timed_with_memory(|| {
-        let output = Command::new(&arguments.transload)
-            .arg("convert")
-            .arg(source)
-            .args(["--to", "pebble1", "--json"])
-            .arg(target)
-            .output()
-            .map_err(|error| format!("{}: {error}", arguments.transload.display()))?;
+    let mut peak_bytes = 0;
+    let figure = measure::timed(|| {
+        let mut command = Command::new(&arguments.transload);
+        command.arg("convert").arg(source).args(["--to", "pebble1", "--json"]).arg(target);
+        let (output, seen_bytes) = memory::run(&mut command)?;
+        peak_bytes = seen_bytes;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned());
         }
         measure::entries_and_bytes(&output.stdout)
-    })
+    })?;
+    Ok(Figure { peak_bytes, ..figure })
 }

@@ -35,13 +35,6 @@ pub(crate) fn timed(work: impl FnOnce() -> Result<(u64, u64)>) -> Result<Figure>
     Ok(Figure { records, bytes, seconds: began.elapsed().as_secs_f64(), peak_bytes: 0 })
 }
 
-/// As [`timed`], with the largest resident size of a child process so far.
-pub(crate) fn timed_with_memory(work: impl FnOnce() -> Result<(u64, u64)>) -> Result<Figure> {
-    let figure = timed(work)?;
-    let peak_bytes = children_peak_bytes()?;
-    Ok(Figure { peak_bytes, ..figure })
-}
-
 /// `entries` and `bytes` of the document that `transload convert --json` prints.
 pub(crate) fn entries_and_bytes(output: &[u8]) -> Result<(u64, u64)> {
     let document: Value = serde_json::from_slice(output).map_err(|error| error.to_string())?;
@@ -50,14 +43,6 @@ pub(crate) fn entries_and_bytes(output: &[u8]) -> Result<(u64, u64)> {
         text.parse::<u64>().map_err(|error| error.to_string())
     };
     Ok((number("entries")?, number("bytes")?))
-}
-
-/// The largest resident size that a finished child process, or a child of one, has had.
-fn children_peak_bytes() -> Result<u64> {
-    let usage = nix::sys::resource::getrusage(nix::sys::resource::UsageWho::RUSAGE_CHILDREN)
-        .map_err(|error| error.to_string())?;
-    // Linux counts in KiB.
-    Ok(u64::try_from(usage.max_rss()).unwrap_or(0) * 1024)
 }
 
 /// The median; the mean of the two in the middle where there are two.

@@ -9,20 +9,24 @@ mod holder;
 pub mod leveldb;
 #[cfg(any(feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sqlite"))]
 mod limits;
+#[cfg(any(feature = "gostore", feature = "rocksdb"))]
+mod linked;
 #[cfg(feature = "lmdb")]
 pub mod lmdb;
-#[cfg(any(feature = "rocksdb", feature = "sqlite"))]
+#[cfg(feature = "sqlite")]
 mod pieces;
 mod recognise;
 #[cfg(feature = "redb")]
 pub mod redb;
 mod registry;
+#[cfg(feature = "rocksdb")]
+pub mod rocksdb;
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 mod sampling;
-#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
-mod single_file;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sqlite"))]
+mod standing;
 
 pub use holder::holder;
 pub use recognise::recognise;

@@ -32,6 +32,8 @@ fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
         Box::new(crate::lmdb::LmdbDriver),
         #[cfg(feature = "redb")]
         Box::new(crate::redb::RedbDriver),
+        #[cfg(feature = "rocksdb")]
+        Box::new(crate::rocksdb::RocksdbDriver),
         #[cfg(feature = "sqlite")]
         Box::new(crate::sqlite::SqliteDriver),
     ];

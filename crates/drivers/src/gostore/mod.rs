@@ -11,7 +11,6 @@
 mod bulk;
 mod connection;
 mod cursor;
-mod link;
 mod process;
 mod protocol;
 mod snapshot;
@@ -20,6 +19,7 @@ mod store;
 #[cfg(test)]
 mod golden;
 
+use crate::linked::LinkedSnapshot;
 use process::Process;
 use protocol::{Mode, OpenRequest};
 use std::path::{Path, PathBuf};
@@ -193,7 +193,7 @@ impl Driver for GostoreDriver {
                 "goleveldb writes to what it opens, so sources are read by transload's own reader",
             ));
         }
-        let linked = link::LinkedSnapshot::make(path, &options.scratch_dir)?;
+        let linked = LinkedSnapshot::make(path, &options.scratch_dir)?;
         let (process, opened) = self
             .open(Mode::ReadOnly, linked.path(), options.space.as_deref(), options.memory_bytes_max)
             .map_err(|error| error.with("source", path.display().to_string()))?;

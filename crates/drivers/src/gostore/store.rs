@@ -1,10 +1,10 @@
 //! An open store of the helper.
 
 use super::bulk::GostoreBulk;
-use super::link::LinkedSnapshot;
 use super::process::Process;
 use super::protocol::{self, Fields, kind};
 use super::snapshot::GostoreSnapshot;
+use crate::linked::LinkedSnapshot;
 use std::sync::Arc;
 use transload_model::engine::Engine;
 use transload_store::{

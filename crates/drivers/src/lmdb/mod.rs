@@ -2,7 +2,7 @@
 //!
 //! LMDB maps its file into memory and trusts every page of it: a file that is cut off or forged
 //! kills the process that reads it. So reading, of sources and of targets, is done here
-//! ([`page`], [`tree`]): each page is checked before it is followed, and a source is neither
+//! (modules `page` and `tree`): each page is checked before it is followed, and a source is neither
 //! mapped nor locked. Writing is LMDB's; a snapshot of a target keeps a read transaction of
 //! LMDB's, which keeps it from using the snapshot's pages again.
 //!
@@ -14,15 +14,15 @@ mod snapshot;
 mod tree;
 mod writer;
 
-use crate::single_file::refuse_live;
+use crate::standing::{make_empty_folder, refuse_live};
 use snapshot::LmdbSnapshot;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use transload_model::engine::Engine;
 use transload_store::{
-    Capabilities, Driver, Error, Guarantees, Isolation, Kind, Processes, Result, Snapshot,
-    SourceOptions, Store, TargetOptions, VALUE_BYTES_MAX,
+    Capabilities, Driver, Error, Guarantees, Isolation, Processes, Result, Snapshot, SourceOptions,
+    Store, TargetOptions, VALUE_BYTES_MAX,
 };
 use tree::Environment;
 use writer::LmdbStore;
@@ -89,22 +89,6 @@ pub fn guarantees() -> Guarantees {
         processes: Processes::ReadersBesideOneWriter,
         key_bytes_max: KEY_BYTES_MAX,
         value_bytes_max: VALUE_BYTES_MAX,
-    }
-}
-
-fn make_empty_folder(path: &Path) -> Result<()> {
-    let failed = |error| Error::io("create", path, error);
-    match fs::create_dir(path) {
-        Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-            let is_empty = path.is_dir() && fs::read_dir(path).map_err(failed)?.next().is_none();
-            if is_empty {
-                return Ok(());
-            }
-            Err(Error::new(Kind::InvalidInput, "create", "something is there already")
-                .with("path", path.display().to_string()))
-        }
-        Err(error) => Err(failed(error)),
     }
 }
 

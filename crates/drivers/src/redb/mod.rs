@@ -3,7 +3,7 @@
 //! redb checks its checksums only when it opens a file for writing, and may panic on a damaged
 //! one otherwise. So every file, source or target, is checked whole when it is opened: each page
 //! of each table against its checksum. A source is opened over an overlay that keeps what redb
-//! writes in memory ([`overlay`]); not a byte of the file changes and no lock is taken.
+//! writes in memory (module `overlay`); not a byte of the file changes and no lock is taken.
 //!
 //! Layout: one table of byte keys and byte values, named by `space` (`transload` by default);
 //! see `docs/formats/embedded-layouts.md`.
@@ -12,7 +12,7 @@ mod overlay;
 mod snapshot;
 mod writer;
 
-use crate::single_file::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
+use crate::standing::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
 use overlay::Overlay;
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle};
 use std::path::Path;

@@ -13,7 +13,7 @@ mod snapshot;
 mod table;
 mod writer;
 
-use crate::single_file::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
+use crate::standing::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
 use place::Place;
 use rusqlite::ffi::ErrorCode;
 use std::path::Path;

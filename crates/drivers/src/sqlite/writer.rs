@@ -5,7 +5,7 @@ use super::place::Place;
 use super::snapshot::SqliteSnapshot;
 use super::table::Table;
 use crate::limits::check_batch;
-use crate::single_file::sync_folder_of;
+use crate::standing::sync_folder_of;
 use rusqlite::Connection;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;

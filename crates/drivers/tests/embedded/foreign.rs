@@ -187,3 +187,131 @@ mod lmdb {
         store.close().unwrap();
     }
 }
+
+#[cfg(feature = "rocksdb")]
+mod rocksdb {
+    use crate::subject::{content, fingerprint, source_options};
+    use rocksdb::{DB, MergeOperands, Options};
+    use std::path::Path;
+    use transload_drivers::rocksdb::RocksdbDriver;
+    use transload_store::contract::Entries;
+    use transload_store::{Driver, KeyRange, Kind, Result, Scan, Store};
+
+    fn options() -> Options {
+        let mut options = Options::default();
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        options
+    }
+
+    fn open(path: &Path, space: Option<&str>) -> Result<Box<dyn Store>> {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut options = source_options(scratch.path());
+        options.space = space.map(str::to_owned);
+        RocksdbDriver.open_source(path, &options)
+    }
+
+    #[test]
+    fn several_families_need_a_name_and_each_is_read_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let database = DB::open_cf(&options(), &path, ["default", "state"]).unwrap();
+        database.put(b"k", b"of the default family").unwrap();
+        database.put_cf(database.cf_handle("state").unwrap(), b"k", b"of state").unwrap();
+        drop(database);
+        assert_eq!(open(&path, None).err().map(|error| error.kind()), Some(Kind::InvalidInput));
+        assert_eq!(open(&path, Some("x")).err().map(|error| error.kind()), Some(Kind::NotFound));
+        for (family, value) in [("default", &b"of the default family"[..]), ("state", b"of state")]
+        {
+            let store = open(&path, Some(family)).unwrap();
+            assert_eq!(content(&*store).unwrap(), Entries::from([(b"k".into(), value.into())]));
+        }
+    }
+
+    #[test]
+    fn another_order_is_refused_whoever_asks() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut reversed = options();
+        reversed.set_comparator("transload.test.Reversed", Box::new(|a, b| b.cmp(a)));
+        let database = DB::open(&reversed, &path).unwrap();
+        database.put(b"a", b"1").unwrap();
+        drop(database);
+        assert_eq!(open(&path, None).err().map(|error| error.kind()), Some(Kind::UnknownFormat));
+        let refusal = transload_drivers::recognise(&path).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::UnknownFormat);
+        assert!(refusal.to_string().contains("transload.test.Reversed"), "{refusal}");
+    }
+
+    /// Keeps the first operand, so that a value depends on the program that merges.
+    #[allow(clippy::unnecessary_wraps, reason = "the signature is RocksDB's")]
+    fn first(_: &[u8], value: Option<&[u8]>, operands: &MergeOperands) -> Option<Vec<u8>> {
+        Some(value.or_else(|| operands.iter().next()).unwrap_or_default().to_vec())
+    }
+
+    #[test]
+    fn merge_operands_are_an_error_and_never_a_value() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut merging = options();
+        merging.set_merge_operator_associative("transload.test.First", first);
+        let database = DB::open(&merging, &path).unwrap();
+        database.put(b"a", b"1").unwrap();
+        database.merge(b"b", b"2").unwrap();
+        database.put(b"c", b"3").unwrap();
+        drop(database);
+        let read = open(&path, None).and_then(|store| content(&*store));
+        assert!(read.is_err(), "{read:?}");
+    }
+
+    #[test]
+    fn tables_log_and_deletions_of_a_running_program_are_read_and_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let database = DB::open_cf(&options(), &path, ["default"]).unwrap();
+        let mut model = Entries::new();
+        for round in 0..6_u32 {
+            for n in 0..20_000_u32 {
+                let key = (n * 7 % 20_000).to_be_bytes();
+                if n % 11 == round {
+                    database.delete(key).unwrap();
+                    model.remove(&key[..]);
+                } else {
+                    let value = [round.to_be_bytes(), n.to_be_bytes()].concat().repeat(8);
+                    database.put(key, &value).unwrap();
+                    model.insert(key.to_vec(), value);
+                }
+            }
+            if round == 3 {
+                let family = database.cf_handle("default").unwrap();
+                database
+                    .delete_range_cf(family, 100_u32.to_be_bytes(), 200_u32.to_be_bytes())
+                    .unwrap();
+                model.retain(|key, _| {
+                    !(&100_u32.to_be_bytes()[..]..&200_u32.to_be_bytes()).contains(&key.as_slice())
+                });
+            }
+            // The last rounds stay in the log.
+            if round < 4 {
+                database.flush().unwrap();
+            }
+        }
+        let before = fingerprint(folder.path());
+        let store = open(&path, None).unwrap();
+        assert!(content(&*store).unwrap() == model);
+        let snapshot = store.snapshot().unwrap();
+        let points = snapshot.split_points(&KeyRange::all(), 100_000).unwrap();
+        assert!(!points.is_empty());
+        let mut entries = 0;
+        for range in KeyRange::all().split_at(&points) {
+            let mut scan = Scan::new(&*snapshot, &range).unwrap();
+            while scan.next().unwrap().is_some() {}
+            entries += scan.receipt().unwrap().entries;
+        }
+        assert_eq!(entries, model.len() as u64);
+        drop(snapshot);
+        store.close().unwrap();
+        assert!(before == fingerprint(folder.path()), "the database was changed");
+        drop(database);
+    }
+}

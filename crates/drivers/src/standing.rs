@@ -1,5 +1,5 @@
-//! What engines whose database is one file have in common: where it may be made, and that a
-//! source of another engine is refused before the engine sees it.
+//! What stands at a path before an engine sees it: targets are made only where nothing is, and
+//! sources of another engine, or in use where that can't be, are refused.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -7,6 +7,7 @@ use std::path::Path;
 use transload_store::{Error, Kind, Result};
 
 /// Refuses a source that isn't a regular file with `magic` at its beginning.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
 pub(crate) fn check_magic(path: &Path, magic: &[u8], engine: &str) -> Result<()> {
     let failed = |error| Error::io("open", path, error);
     let metadata = fs::metadata(path).map_err(failed)?;
@@ -26,6 +27,7 @@ pub(crate) fn check_magic(path: &Path, magic: &[u8], engine: &str) -> Result<()>
 }
 
 /// Refuses a path at which something stands: the database will be the file itself.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
 pub(crate) fn check_nothing_there(path: &Path) -> Result<()> {
     match fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
@@ -39,7 +41,26 @@ pub(crate) fn check_nothing_there(path: &Path) -> Result<()> {
     }
 }
 
+/// Makes the folder of a target, or takes one that is empty.
+#[cfg(any(feature = "lmdb", feature = "rocksdb"))]
+pub(crate) fn make_empty_folder(path: &Path) -> Result<()> {
+    let failed = |error| Error::io("create", path, error);
+    match fs::create_dir(path) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            let is_empty = path.is_dir() && fs::read_dir(path).map_err(failed)?.next().is_none();
+            if is_empty {
+                return Ok(());
+            }
+            Err(Error::new(Kind::InvalidInput, "create", "something is there already")
+                .with("path", path.display().to_string()))
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
+
 /// A database that is being written can't be read file by file.
+#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
 pub(crate) fn refuse_live(live: bool, path: &Path, engine: &str) -> Result<()> {
     if !live {
         return Ok(());

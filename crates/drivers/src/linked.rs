@@ -1,4 +1,5 @@
-//! A linked snapshot of a Pebble directory: hard links of its tables, copies of the rest.
+//! A linked snapshot of a Pebble or RocksDB directory: hard links of its tables, copies of the
+//! rest.
 //!
 //! Tables never change once they are written, so a link costs nothing and stays when the writer
 //! deletes its own name. The manifest and the logs are appended to, so they are copied. A writer
@@ -24,13 +25,13 @@ const OPERATION: &str = "link a snapshot";
 
 /// A snapshot's files; removed when it is dropped.
 #[derive(Debug)]
-pub(super) struct LinkedSnapshot {
+pub(crate) struct LinkedSnapshot {
     dir: PathBuf,
 }
 
 impl LinkedSnapshot {
     /// Makes a snapshot of `source` in the existing folder `scratch`.
-    pub(super) fn make(source: &Path, scratch: &Path) -> Result<Self> {
+    pub(crate) fn make(source: &Path, scratch: &Path) -> Result<Self> {
         let listed = Listing::of(source)?;
         if !listed.others.iter().any(|name| is_root(name)) {
             return Err(Error::new(
@@ -58,7 +59,7 @@ impl LinkedSnapshot {
             .retryable())
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
 
@@ -193,7 +194,7 @@ fn role(name: &str) -> Role {
     }
 }
 
-/// What a Pebble directory begins with.
+/// What such a directory begins with.
 fn is_root(name: &str) -> bool {
     name == "CURRENT" || name.starts_with("marker.manifest.")
 }
