@@ -1,20 +1,14 @@
 //! Every bad input that an operator may give, and what transload answers: the exit code, the
 //! words that tell what is wrong, and a home of which nothing has changed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
-
-#[path = "../homes/mod.rs"]
-mod homes;
-mod rows;
-
-use homes::{Copy, changed, finished, helper, imprint, not_checked, transload};
-use rows::{BUILTIN_ROWS, HELPER_ROWS, MOUNT_ROWS, Row};
+use crate::homes::{Copy, changed, finished, helper, imprint, not_checked, transload};
+use crate::rows::{BUILTIN_ROWS, HELPER_ROWS, MOUNT_ROWS, Row};
 use std::os::unix::fs::{MetadataExt, chown};
 use std::path::Path;
 use std::process::Command;
 
 /// The home that rows are made of: a Cosmos SDK node with two engine keys.
-const HOME: &str = "cosmos-simapp";
+pub(crate) const HOME: &str = "cosmos-simapp";
 
 /// A row's command line with the paths of its copy in place.
 fn filled(argument: &str, copy: &Copy) -> String {

@@ -3,12 +3,7 @@
 //! A home under a live writer is read through linked snapshots, and every command that would
 //! write refuses and names who holds it.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
-
-#[path = "../homes/mod.rs"]
-mod homes;
-
-use homes::{Copy, changed, helper, imprint, transload};
+use crate::homes::{Copy, changed, helper, imprint, transload};
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader};
 use std::path::Path;

@@ -312,7 +312,7 @@ fn planned(home: &Path) {
 }
 
 fn journal_of_another(copy: &Copy) {
-    let other = Copy::of(crate::HOME);
+    let other = Copy::of(crate::refusals::HOME);
     planned(&other.home());
     let state = copy.home().join(".transload");
     let copied = std::process::Command::new("cp")

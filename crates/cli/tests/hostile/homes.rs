@@ -1,5 +1,4 @@
-//! Copies of the homes in `testdata/homes`, the program, and the Go helper, for suites of their
-//! own.
+//! Copies of the homes in `testdata/homes`, the program, and the Go helper.
 //!
 //! `TRANSLOAD_HOMES` names another folder of homes. Without `TRANSLOAD_GOSTORE` nothing can be
 //! written to goleveldb or Pebble; a test that needs it says `not checked` and returns.
@@ -39,7 +38,6 @@ impl Copy {
     }
 
     /// A path beside the home.
-    #[allow(dead_code, reason = "not every suite puts something there")]
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
@@ -58,7 +56,6 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     /// The JSON document, null where there was none.
-    #[allow(dead_code, reason = "not every suite reads documents")]
     pub(crate) fn document(&self) -> Value {
         serde_json::from_str(&self.shown).unwrap_or(Value::Null)
     }
@@ -142,7 +139,6 @@ pub(crate) fn changed(
 }
 
 /// Sets a top-level key of a config file that has it.
-#[allow(dead_code, reason = "not every suite edits configs")]
 pub(crate) fn set_key(file: &Path, key: &str, value: &str) {
     let text = std::fs::read_to_string(file).unwrap();
     let mut document: toml_edit::DocumentMut = text.parse().unwrap();

@@ -2,12 +2,7 @@
 //!
 //! Checksums of the engine are right afterwards: only what the chain signed can tell.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
-
-#[path = "../homes/mod.rs"]
-mod homes;
-
-use homes::{Copy, changed, helper, imprint, transload};
+use crate::homes::{Copy, changed, helper, imprint, transload};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use transload_drivers::{BuiltIn, BuiltInConfig};

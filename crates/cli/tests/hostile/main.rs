@@ -1,0 +1,13 @@
+//! What an operator or an attacker may do to transload: bad inputs, forged records, a home that
+//! a node holds, a target touched between verification and swap, a disk that fills.
+//!
+//! Every test works on a fresh copy of a home of `testdata/homes` and looks at exit codes, at
+//! words, and at what became of the home.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+
+mod forgeries;
+mod homes;
+mod refusals;
+mod rows;
+mod untouched;
