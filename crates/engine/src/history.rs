@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::plan::Plan;
+use crate::watch::Watch;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -46,7 +47,7 @@ pub fn plan_path(state_dir: &Path) -> PathBuf {
 ///
 /// # Errors
 /// [`Kind::Refused`] when it can't be written.
-pub fn keep_plan(state_dir: &Path, plan: &Plan) -> Result<String> {
+pub fn keep_plan(state_dir: &Path, plan: &Plan, watch: &Watch) -> Result<String> {
     let (text, digest) = (plan.text()?, plan.digest()?);
     let plans = state_dir.join("plans");
     fs::create_dir_all(&plans).map_err(|error| refused(&plans, error))?;
@@ -59,9 +60,11 @@ pub fn keep_plan(state_dir: &Path, plan: &Plan) -> Result<String> {
         }
         write_durably(&plans.join(format!("{number:05}.toml")), text.as_bytes())
             .map_err(|error| refused(&plans, error))?;
+        watch.step("plan added to the history");
     }
     let path = plan_path(state_dir);
     write_durably(&path, text.as_bytes()).map_err(|error| refused(&path, error))?;
+    watch.step("plan put in its place");
     Ok(digest)
 }
 
@@ -198,9 +201,9 @@ mod tests {
         let first = plan();
         let mut second = plan();
         second.limits.workers = 2;
-        keep_plan(folder.path(), &first).unwrap();
-        keep_plan(folder.path(), &first).unwrap();
-        let digest = keep_plan(folder.path(), &second).unwrap();
+        keep_plan(folder.path(), &first, &Watch::default()).unwrap();
+        keep_plan(folder.path(), &first, &Watch::default()).unwrap();
+        let digest = keep_plan(folder.path(), &second, &Watch::default()).unwrap();
         let log = plan_log(folder.path()).unwrap();
         assert_eq!(log.iter().map(|entry| entry.number).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(log[1].digest, digest);

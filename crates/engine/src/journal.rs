@@ -132,6 +132,7 @@ impl Journal {
                 }
             })?;
         let this = Self { db, path: path.clone(), hook };
+        (this.hook)("journal: opened");
         match this.header()? {
             None => this.begin(home)?,
             Some(header) if header.format > JOURNAL_FORMAT => {
@@ -443,6 +444,10 @@ impl StepLog for AttemptSteps<'_> {
 
     fn done(&self, step: &str) -> Result<()> {
         self.journal.log_step(self.attempt, step, true)
+    }
+
+    fn call(&self, call: &str) {
+        (self.journal.hook)(call);
     }
 }
 

@@ -4,7 +4,7 @@ use crate::chunks::ChunkLog as _;
 use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
 use crate::verify::VerifiedDatabase;
-use crate::watch::StepLog;
+use crate::watch::{StepLog, Watch};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -246,7 +246,13 @@ pub trait Swapper: Send + Sync {
     ///
     /// # Errors
     /// [`crate::Kind::Refused`] when they can't.
-    fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()>;
+    fn probe_exchange(&self, staging_dir: &Path, folder: &Path, watch: &Watch) -> Result<()>;
+
+    /// Removes what a probe that was killed has left in a folder.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Stopped`] when it can't be removed.
+    fn sweep(&self, folder: &Path) -> Result<()>;
 
     /// Takes both kinds of lock that engines know on every one of these databases.
     ///

@@ -33,6 +33,10 @@ fn give(path: &Path, uid: u32, gid: u32, depth: usize) -> std::io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if (metadata.uid(), metadata.gid()) != (uid, gid) {
         lchown(path, Some(uid), Some(gid))?;
+        // A database that a power cut gives back to another owner can't be opened by the node.
+        if !metadata.is_symlink() {
+            fs::File::open(path)?.sync_all()?;
+        }
     }
     if metadata.is_dir() {
         if depth >= DEPTH_MAX {

@@ -114,7 +114,7 @@ pub fn make_plan(
     let (profile, home) = discover(&request.home, profiles)?;
     let state_dir = state_dir_of(&home.root);
     make_folder(&state_dir)?;
-    let scratch = Scratch::make(&state_dir, "plan")?;
+    let scratch = Scratch::make(&state_dir, "plan", watch)?;
     let options = OpenOptions {
         scratch_dir: scratch.path.clone(),
         memory_bytes_max: request.limits.driver_bytes(),
@@ -381,15 +381,30 @@ pub(crate) fn make_folder(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(refused)?;
+    if let Some(parent) = path.parent() {
+        make_folder(parent)?;
+    }
+    match fs::DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            return Err(refused(error));
+        }
+        _ => {}
+    }
     if let Some(parent) = path.parent() {
         let (above, own) =
             (fs::metadata(parent).map_err(refused)?, fs::metadata(path).map_err(refused)?);
         if (above.uid(), above.gid()) != (own.uid(), own.gid()) && own.uid() == 0 {
             chown(path, Some(above.uid()), Some(above.gid())).map_err(refused)?;
         }
+        // What is durable below a folder is lost with the folder's name.
+        fs::File::open(parent).and_then(|folder| folder.sync_all()).map_err(refused)?;
     }
     Ok(())
+}
+
+/// Whether a process of this number runs.
+pub(crate) fn is_alive(process: u32) -> bool {
+    Path::new("/proc").join(process.to_string()).exists()
 }
 
 /// A scratch folder that is emptied when it is dropped.
@@ -399,7 +414,7 @@ pub(crate) struct Scratch {
 
 impl Scratch {
     /// A fresh folder in the state folder.
-    pub(crate) fn make(state_dir: &Path, purpose: &str) -> Result<Self> {
+    pub(crate) fn make(state_dir: &Path, purpose: &str, watch: &Watch) -> Result<Self> {
         let path = state_dir.join("scratch").join(format!("{purpose}-{}", std::process::id()));
         let refused = |error: std::io::Error| {
             Error::new(Kind::Refused, "make a scratch folder", error.to_string())
@@ -409,13 +424,38 @@ impl Scratch {
             fs::remove_dir_all(&path).map_err(refused)?;
         }
         fs::create_dir_all(&path).map_err(refused)?;
+        watch.step("scratch folder made");
         Ok(Self { path })
+    }
+
+    /// Removes what killed processes left. The links in it would keep the space of an old
+    /// database that was freed long ago.
+    pub(crate) fn sweep(state_dir: &Path) -> Result<()> {
+        let folder = state_dir.join("scratch");
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Refused, "remove what killed processes left", error.to_string())
+                .with("path", folder.display().to_string())
+        };
+        let entries = match fs::read_dir(&folder) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            other => other.map_err(failed)?,
+        };
+        for entry in entries {
+            let path = entry.map_err(failed)?.path();
+            let process = path
+                .file_name()
+                .and_then(|name| name.to_str()?.rsplit_once('-')?.1.parse::<u32>().ok());
+            if process.is_some_and(|process| !is_alive(process)) {
+                fs::remove_dir_all(&path).map_err(failed)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // What can't be removed now is removed by the next run with the same purpose.
+        // What can't be removed now is removed by the next process that owns the journal.
         let _ = fs::remove_dir_all(&self.path);
     }
 }

@@ -6,11 +6,12 @@
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Journal, now};
 use crate::phase::State;
+use crate::watch::StepHook;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use transload_model::report::decimal;
 use transload_observe::{Event, Progress, Sink, Stage};
@@ -176,6 +177,7 @@ pub struct StatusFile {
     path: PathBuf,
     start: Instant,
     inner: Mutex<Inner>,
+    hook: StepHook,
 }
 
 impl StatusFile {
@@ -202,7 +204,15 @@ impl StatusFile {
             began: BTreeMap::new(),
             written: None,
         };
-        Self { path: status_path(state_dir), start: Instant::now(), inner: Mutex::new(inner) }
+        let (path, start, inner) = (status_path(state_dir), Instant::now(), Mutex::new(inner));
+        Self { path, start, inner, hook: Arc::new(|_| ()) }
+    }
+
+    /// Tells `hook` whenever a change of state was written.
+    #[must_use]
+    pub fn with_hook(mut self, hook: StepHook) -> Self {
+        self.hook = hook;
+        self
     }
 
     /// Takes over what the journal knows of an attempt's chunks.
@@ -250,7 +260,9 @@ impl StatusFile {
         inner.status.phase = state.phase().name().into();
         inner.status.halted = state.is_halted();
         inner.status.error = error.map(ToString::to_string);
-        self.write(&mut inner)
+        self.write(&mut inner)?;
+        (self.hook)("status replaced");
+        Ok(())
     }
 
     /// The status now.

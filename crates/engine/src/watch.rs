@@ -32,8 +32,8 @@ impl Cancel {
     }
 }
 
-/// Told the name of each durable step, just after it became durable (`done ...`) or just before
-/// it is tried (`begin ...`). A crash test kills the process in it.
+/// Told the name of each durable step: just after it became durable, or just before it is tried
+/// (`begin ...`). A crash test kills the process in it.
 pub type StepHook = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// A log of the steps of the swap, durable before `begin` and `done` return.
@@ -49,6 +49,9 @@ pub trait StepLog {
     /// # Errors
     /// [`Kind::Stopped`] when the log can't be written; the state is recomputed from the disk.
     fn done(&self, step: &str) -> Result<()>;
+
+    /// Within a step, a single change of the disk has just been made. Nothing is kept of it.
+    fn call(&self, call: &str);
 }
 
 /// Sink, stop flag and step hook.

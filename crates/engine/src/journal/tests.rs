@@ -209,6 +209,12 @@ fn the_hook_hears_of_every_durable_step() {
     journal.new_attempt(1).unwrap();
     journal.steps_of(1).begin("guard").unwrap();
     journal.steps_of(1).done("guard").unwrap();
-    let expected = ["journal: begun", "journal: attempt begun", "begin guard", "done guard"];
+    let expected = [
+        "journal: opened",
+        "journal: begun",
+        "journal: attempt begun",
+        "begin guard",
+        "done guard",
+    ];
     assert_eq!(*heard.lock().unwrap(), expected);
 }

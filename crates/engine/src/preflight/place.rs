@@ -101,7 +101,7 @@ pub(super) fn exchange(ground: &Ground<'_>) -> Answer {
     folders.dedup();
     let staging = existing_ancestor(&ground.plan.places.staging_dir);
     for folder in &folders {
-        if let Err(error) = ground.swapper.probe_exchange(&staging, folder) {
+        if let Err(error) = ground.swapper.probe_exchange(&staging, folder, ground.watch) {
             return Answer::from_error(
                 &error,
                 "--swap rename does without, with a gap that it states",

@@ -86,7 +86,8 @@ pub(super) fn keys_fit(ground: &Ground<'_>) -> Answer {
     if !needs_a_look(&target) {
         return Answer::passed("the target takes keys and values of every length that occurs");
     }
-    let scratch = match Scratch::make(&ground.plan.places.state_dir, "preflight") {
+    let state_dir = &ground.plan.places.state_dir;
+    let scratch = match Scratch::make(state_dir, "preflight", ground.watch) {
         Ok(scratch) => scratch,
         Err(error) => return Answer::from_error(&error, "make the state folder writable"),
     };

@@ -27,7 +27,7 @@ impl Migration<'_> {
         report.into_result()?;
         self.hold_sources()?;
         {
-            let scratch = Scratch::make(&self.state_dir, "facts")?;
+            let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
             let open = self.open_home(&scratch)?;
             let observed = Observed::facts_only(open.facts().clone());
             // Nothing was changed yet, so this is a refusal and no halt.
@@ -49,6 +49,7 @@ impl Migration<'_> {
         make_folder(&plan.places.staging_dir)?;
         let folder = plan.attempt_dir(attempt);
         make_folder(&folder.join("targets"))?;
+        self.watch.step("attempt's folder made");
         if let Some(target_dir) = &plan.places.target_dir {
             fs::create_dir_all(target_dir).map_err(|error| {
                 Error::new(Kind::Refused, "make the target folder", error.to_string())

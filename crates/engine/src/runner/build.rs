@@ -8,8 +8,9 @@ use crate::invariant::Observed;
 use crate::owner::adopt;
 use crate::phase::Event;
 use crate::plan::Plan;
-use crate::planning::Scratch;
+use crate::planning::{Scratch, make_folder};
 use crate::tally::{aligned_ranges, disorder};
+use crate::watch::Watch;
 use std::fs::{self, File};
 use std::path::Path;
 use transload_model::commitment::TableCommitment;
@@ -29,7 +30,7 @@ impl Migration<'_> {
         }
         let attempt = self.journal.attempt()?;
         self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Copying });
-        let scratch = Scratch::make(&self.state_dir, "copy")?;
+        let scratch = Scratch::make(&self.state_dir, "copy", &self.watch)?;
         let mut tables = Vec::new();
         let facts;
         {
@@ -60,8 +61,8 @@ impl Migration<'_> {
         }
         let build_path = plan.build_path(attempt, name);
         let ranges = match self.journal.ranges(attempt, name)? {
-            // Killed between the taking in and its note.
-            Some(_) if !build_path.exists() && target_path.exists() => {
+            // Killed between the taking in and its note: what stands there has arrived whole.
+            Some(_) if build_path != target_path && target_path.exists() => {
                 return self.finish_target(attempt, source, &build_path, &target_path);
             }
             Some(_) if !build_path.exists() => return Err(lost(&build_path)),
@@ -76,9 +77,9 @@ impl Migration<'_> {
         // Made before, and killed before its chunks were journaled: nothing in it counts.
         remove(&build_path)?;
         if let Some(parent) = build_path.parent() {
-            fs::create_dir_all(parent)
-                .map_err(|error| io("make the target's folder", parent, error))?;
+            make_folder(parent)?;
         }
+        self.watch.step("copy: place for the target made");
         let target = self.open_target(plan, &build_path, true)?;
         self.watch.step("copy: target made");
         self.journal.set_ranges(attempt, name, &ranges)?;
@@ -139,11 +140,16 @@ impl Migration<'_> {
         build_path: &Path,
         target_path: &Path,
     ) -> Result<()> {
-        if build_path != target_path && build_path.exists() {
-            take_in(build_path, target_path)?;
+        if build_path != target_path {
+            if target_path.exists() {
+                remove(build_path)?;
+            } else {
+                take_in(build_path, target_path, &self.watch)?;
+            }
             self.watch.step("copy: target taken in");
         }
         adopt(&source.database.path, target_path)?;
+        self.watch.step("copy: owner given");
         self.journal.set_note(&closed_note(attempt, &source.database.name), &true)
     }
 
@@ -191,10 +197,10 @@ fn remove(path: &Path) -> Result<()> {
 
 /// Moves a closed target to the staging folder: by renaming, or by a durable copy when it is on
 /// another volume. The verification reads what arrived.
-fn take_in(from: &Path, to: &Path) -> Result<()> {
+fn take_in(from: &Path, to: &Path, watch: &Watch) -> Result<()> {
     let failed = |error| io("take the target in", to, error);
     if let Some(parent) = to.parent() {
-        fs::create_dir_all(parent).map_err(failed)?;
+        make_folder(parent)?;
     }
     match fs::rename(from, to) {
         Ok(()) => {}
@@ -204,8 +210,10 @@ fn take_in(from: &Path, to: &Path) -> Result<()> {
             let arriving = to.with_file_name(name);
             remove(&arriving)?;
             copy_durably(from, &arriving, 0).map_err(failed)?;
+            watch.step("copy: target arriving");
             fs::rename(&arriving, to).map_err(failed)?;
             sync_parent(to).map_err(failed)?;
+            watch.step("copy: target arrived");
             return remove(from);
         }
         Err(error) => return Err(failed(error)),

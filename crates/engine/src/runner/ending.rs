@@ -80,7 +80,7 @@ impl Migration<'_> {
             )
             .next("`transload rollback HOME`, then plan and migrate again"));
         }
-        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
         let facts = self.open_home(&scratch)?.facts().clone();
         let fence = Fence::of(&self.home, Some(&facts));
         self.journal.set_note(notes::FENCE, &fence)?;
@@ -230,7 +230,7 @@ impl Migration<'_> {
     }
 
     fn soak_now(&self, at_swap: &ChainFacts) -> Result<SoakCheck> {
-        let scratch = Scratch::make(&self.state_dir, "soak")?;
+        let scratch = Scratch::make(&self.state_dir, "soak", &self.watch)?;
         let open = self.open_home(&scratch)?;
         let facts = open.facts().clone();
         let mut check = SoakCheck {
@@ -307,7 +307,7 @@ impl Migration<'_> {
         if !is_new || self.look_again().is_err() {
             return Ok(Fence::of(&self.home, None));
         }
-        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
         let facts = self.open_home(&scratch).ok().map(|open| open.facts().clone());
         Ok(Fence::of(&self.home, facts.as_ref()))
     }

@@ -23,11 +23,12 @@ use crate::journal::Journal;
 use crate::moves::{Held, SwapPlan, Swapper, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::plan::Plan;
-use crate::planning::{discover, make_folder, state_dir_of};
+use crate::planning::{Scratch, discover, make_folder, state_dir_of};
 use crate::preflight::{Ground, Preflight, preflight};
 use crate::report::{PhaseTime, RunReport};
 use crate::status::StatusFile;
 use crate::watch::Watch;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -93,6 +94,7 @@ impl<'a> Migration<'a> {
             discover(&root, world.profiles)?;
         }
         make_folder(&state_dir)?;
+        watch.step("state folder made");
         let identity = HomeIdentity::of(&root)?;
         let journal = Journal::open(&state_dir, &identity, Arc::clone(&watch.hook))?;
         let (state, attempt) = (journal.state()?, journal.attempt()?);
@@ -106,7 +108,8 @@ impl<'a> Migration<'a> {
             None => None,
         };
         let digest = digest.unwrap_or_default();
-        let status = Arc::new(StatusFile::new(&state_dir, state, attempt, &digest));
+        let status = StatusFile::new(&state_dir, state, attempt, &digest);
+        let status = Arc::new(status.with_hook(Arc::clone(&watch.hook)));
         let file: Arc<dyn Sink> = Arc::clone(&status) as Arc<dyn Sink>;
         let sink = Arc::new(Fan::new(vec![Arc::clone(&watch.sink), file]));
         let watch = Watch { sink, cancel: watch.cancel.clone(), hook: Arc::clone(&watch.hook) };
@@ -124,8 +127,23 @@ impl<'a> Migration<'a> {
             verified: None,
             _control: control,
         };
+        this.sweep()?;
         this.show_journal()?;
         Ok(this)
+    }
+
+    /// Removes what processes have left that were killed: only the owner of the journal may.
+    fn sweep(&self) -> Result<()> {
+        Scratch::sweep(&self.state_dir)?;
+        let Some(plan) = &self.plan else { return Ok(()) };
+        let live = plan.moving().map(|database| &database.path);
+        let edited = plan.config.iter().map(|edit| &edit.path);
+        let mut folders: BTreeSet<&Path> = live.chain(edited).filter_map(|p| p.parent()).collect();
+        folders.insert(&plan.places.staging_dir);
+        for folder in folders.into_iter().filter(|folder| folder.is_dir()) {
+            self.world.swapper.sweep(folder)?;
+        }
+        Ok(())
     }
 
     /// Where the migration stands.
@@ -178,8 +196,7 @@ impl<'a> Migration<'a> {
         let state = self.state()?;
         next(state, Event::PlanMade).map_err(refusal)?;
         self.journal.set_note(notes::PLAN_COMING, &plan.digest()?)?;
-        let digest = keep_plan(&self.state_dir, &plan)?;
-        self.watch.step("plan kept");
+        let digest = keep_plan(&self.state_dir, &plan, &self.watch)?;
         self.journal.set_note(notes::PLAN_DIGEST, &digest)?;
         self.apply(Event::PlanMade, &format!("plan {digest}"))?;
         self.plan = Some(plan);

@@ -43,7 +43,7 @@ impl Migration<'_> {
             return Ok(());
         }
         let attempt = self.journal.attempt()?;
-        let scratch = Scratch::make(&self.state_dir, "verify")?;
+        let scratch = Scratch::make(&self.state_dir, "verify", &self.watch)?;
         let mut stores: BTreeMap<String, Box<dyn Store>> = BTreeMap::new();
         let (databases, verdict, dataset, facts) = {
             let open = self.open_home(&scratch)?;

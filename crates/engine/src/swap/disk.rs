@@ -4,13 +4,14 @@
 use super::attributes::copy_attributes;
 use crate::error::{Error, Kind, Result};
 use rustix::fs::{CWD, Mode, OFlags, RenameFlags, open, renameat_with};
-use std::fs::{self, File};
+use std::fs::{self, File, FileTimes};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// Changes names and files. A call that succeeds is durable once the folders that it concerns
 /// are synced.
-pub(super) trait Disk: Send + Sync {
+pub(super) trait Disk {
     /// Exchanges what stands at two paths, in one step.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
 
@@ -26,6 +27,15 @@ pub(super) trait Disk: Send + Sync {
 
     /// Removes a file.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes a folder.
+    fn create_dir(&self, folder: &Path) -> io::Result<()>;
+
+    /// Removes an empty folder.
+    fn remove_dir(&self, folder: &Path) -> io::Result<()>;
+
+    /// Says when a folder was changed last.
+    fn set_modified(&self, folder: &Path, modified: SystemTime) -> io::Result<()>;
 
     /// Makes the names in a folder durable.
     fn sync_dir(&self, folder: &Path) -> io::Result<()>;
@@ -63,6 +73,18 @@ impl Disk for RealDisk {
 
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn create_dir(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir(folder)
+    }
+
+    fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+        fs::remove_dir(folder)
+    }
+
+    fn set_modified(&self, folder: &Path, modified: SystemTime) -> io::Result<()> {
+        File::open(folder)?.set_times(FileTimes::new().set_modified(modified))
     }
 
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
@@ -120,7 +142,7 @@ pub(super) fn make_folders(disk: &dyn Disk, folder: &Path) -> Result<()> {
     }
     make_folders(disk, parent(folder))?;
     let failed = |error| stopped("make a folder", folder, error);
-    match fs::create_dir(folder) {
+    match disk.create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
         _ => {}
     }

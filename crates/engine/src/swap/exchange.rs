@@ -4,10 +4,10 @@
 //! steps: a config file is never absent even then, a database is for a moment, and only while
 //! the config is guarded.
 
-use super::disk::{Disk, RealDisk, beside, is_there, parent, stopped};
+use super::disk::{Disk, beside, is_there, parent, stopped};
 use crate::error::{Error, Kind, Result};
 use crate::moves::SwapMethod;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use crate::planning::is_alive;
 use std::fs::{self, File, FileTimes};
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
@@ -111,7 +111,7 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 ///
 /// # Errors
 /// [`Kind::Refused`] with the file system's reason.
-pub(super) fn probe(staging: &Path, folder: &Path) -> Result<()> {
+pub(super) fn probe(disk: &dyn Disk, staging: &Path, folder: &Path) -> Result<()> {
     let refused = |error: io::Error| {
         let why = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
             Some(rustix::io::Errno::XDEV) => "they are on different file systems or mounts",
@@ -134,7 +134,7 @@ pub(super) fn probe(staging: &Path, folder: &Path) -> Result<()> {
             .caused_by(error)
     };
     let times = [staging, folder].map(|path| (path, times_of(path)));
-    let result = try_out(staging, folder).map_err(refused);
+    let result = try_out(disk, staging, folder).map_err(refused);
     for (path, times) in times {
         if let Ok(times) = times {
             // A wrong time of a folder misleads no engine.
@@ -150,20 +150,20 @@ pub(super) fn times_of(path: &Path) -> io::Result<FileTimes> {
     Ok(FileTimes::new().set_accessed(metadata.accessed()?).set_modified(metadata.modified()?))
 }
 
-fn try_out(staging: &Path, folder: &Path) -> io::Result<()> {
-    let name = format!(".transload-probe-{}", std::process::id());
-    let (dir, file) = (staging.join(format!("{name}-d")), folder.join(format!("{name}-f")));
+/// How the names of everything that a probe makes begin; then follow the process's id and what
+/// it is.
+const PROBE: &str = ".transload-probe-";
+
+fn try_out(disk: &dyn Disk, staging: &Path, folder: &Path) -> io::Result<()> {
     // What a killed probe of an equal number left.
-    let clean = || {
-        for path in [&dir, &file] {
-            let _ = fs::remove_dir(path);
-            let _ = fs::remove_file(path);
-        }
-    };
-    clean();
-    let tried = fs::create_dir(&dir)
-        .and_then(|()| RealDisk.write(&file, b"transload", None))
-        .and_then(|()| Ok(renameat_with(CWD, &dir, CWD, &file, RenameFlags::EXCHANGE)?))
+    sweep_probes(staging)?;
+    sweep_probes(folder)?;
+    let name = format!("{PROBE}{}", std::process::id());
+    let (dir, file) = (staging.join(format!("{name}-d")), folder.join(format!("{name}-f")));
+    let tried = disk
+        .create_dir(&dir)
+        .and_then(|()| disk.write(&file, b"transload", None))
+        .and_then(|()| disk.exchange(&dir, &file))
         .and_then(|()| {
             if dir.is_file() && file.is_dir() {
                 Ok(())
@@ -171,30 +171,79 @@ fn try_out(staging: &Path, folder: &Path) -> io::Result<()> {
                 Err(io::Error::other("it was answered with success and not done"))
             }
         });
-    clean();
+    for path in [&dir, &file] {
+        // Each is a folder or a file, or isn't there.
+        let _ = disk.remove_dir(path);
+        let _ = disk.remove_file(path);
+    }
     tried
+}
+
+/// Removes from `folder` what killed probes left there, this process's own included.
+///
+/// # Errors
+/// The folder can't be read, or something in it can't be removed.
+pub(super) fn sweep_probes(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        // A folder that is gone is for others to explain.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(rest) = name.to_str().and_then(|name| name.strip_prefix(PROBE)) else { continue };
+        let process = rest.split('-').next().and_then(|text| text.parse::<u32>().ok());
+        if process.is_some_and(|id| id != std::process::id() && is_alive(id)) {
+            continue;
+        }
+        let path = entry.path();
+        if entry.file_type()?.is_dir() { fs::remove_dir(path)? } else { fs::remove_file(path)? }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::disk::RealDisk;
     use super::*;
 
     #[test]
     fn exchange_works_here_and_leaves_nothing_behind() {
         let (one, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let time = fs::metadata(other.path()).unwrap().modified().unwrap();
-        probe(one.path(), other.path()).unwrap();
+        probe(&RealDisk, one.path(), other.path()).unwrap();
         assert_eq!(fs::read_dir(one.path()).unwrap().count(), 0);
         assert_eq!(fs::read_dir(other.path()).unwrap().count(), 0);
         assert_eq!(fs::metadata(other.path()).unwrap().modified().unwrap(), time);
-        let refusal = probe(one.path(), &other.path().join("absent")).unwrap_err();
+        let refusal = probe(&RealDisk, one.path(), &other.path().join("absent")).unwrap_err();
         assert_eq!(refusal.kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn what_a_killed_probe_left_is_swept_away_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        // No process has this number: it is above the kernel's limit.
+        let dead = u32::MAX;
+        for (name, is_dir) in [("-f", false), ("-d", true)] {
+            let path = folder.path().join(format!("{PROBE}{dead}{name}"));
+            if is_dir { fs::create_dir(path).unwrap() } else { fs::write(path, "x").unwrap() }
+        }
+        let alive = format!("{PROBE}1-f");
+        for name in ["transload-probe", "blockstore.db", alive.as_str()] {
+            fs::write(folder.path().join(name), "x").unwrap();
+        }
+        sweep_probes(folder.path()).unwrap();
+        let mut left: Vec<_> =
+            fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [alive.as_str(), "blockstore.db", "transload-probe"]);
     }
 
     #[test]
     fn another_file_system_is_refused_with_the_reason() {
         let (one, proc) = (tempfile::tempdir().unwrap(), Path::new("/proc"));
-        let refusal = probe(one.path(), proc).unwrap_err();
+        let refusal = probe(&RealDisk, one.path(), proc).unwrap_err();
         assert_eq!(refusal.kind(), Kind::Refused);
         assert_eq!(fs::read_dir(one.path()).unwrap().count(), 0);
     }

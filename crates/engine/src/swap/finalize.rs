@@ -116,7 +116,7 @@ fn remove_below(disk: &dyn Disk, path: &Path, device: u64, depth: usize) -> io::
     for entry in fs::read_dir(path)? {
         remove_below(disk, &entry?.path(), device, depth + 1)?;
     }
-    fs::remove_dir(path)
+    disk.remove_dir(path)
 }
 
 /// Removes the folders that have become empty.
@@ -125,7 +125,7 @@ fn prune(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
         let mut folder = parent(path);
         while folder.starts_with(&swap.attempt_dir) && folder != swap.attempt_dir {
             // One that isn't empty stays, and so do those above it.
-            if fs::remove_dir(folder).is_err() && is_there(folder) {
+            if disk.remove_dir(folder).is_err() && is_there(folder) {
                 break;
             }
             folder = parent(folder);

@@ -35,18 +35,20 @@ mod record;
 mod rollback;
 mod standing;
 mod steps;
+mod told;
 
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
-use crate::watch::StepLog;
+use crate::watch::{StepLog, Watch};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use told::Told;
 use transload_store::Engines;
 
 /// The swap on the file system.
 pub struct FileSwap {
     engines: Arc<dyn Engines>,
-    disk: Box<dyn disk::Disk>,
+    disk: Box<dyn disk::Disk + Send + Sync>,
     locks: locks::LockTable,
 }
 
@@ -63,12 +65,17 @@ impl FileSwap {
         Self::on(Box::new(disk::RealDisk), engines)
     }
 
-    fn on(disk: Box<dyn disk::Disk>, engines: Arc<dyn Engines>) -> Self {
+    fn on(disk: Box<dyn disk::Disk + Send + Sync>, engines: Arc<dyn Engines>) -> Self {
         Self { engines, disk, locks: locks::LockTable::default() }
     }
 
-    fn tools<'t>(&'t self, log: &'t dyn StepLog) -> steps::Tools<'t> {
-        steps::Tools { disk: &*self.disk, engines: &*self.engines, log }
+    fn tools<'t>(&'t self, disk: &'t Told<'_>, log: &'t dyn StepLog) -> steps::Tools<'t> {
+        steps::Tools { disk, engines: &*self.engines, log }
+    }
+
+    /// The disk, with each of its calls told to `hook`.
+    fn told<'t>(&'t self, hook: &'t dyn Fn(&str)) -> Told<'t> {
+        Told { disk: &*self.disk, hook }
     }
 
     /// The locks of every database of the swap, wherever it stands.
@@ -79,8 +86,13 @@ impl FileSwap {
 }
 
 impl Swapper for FileSwap {
-    fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()> {
-        exchange::probe(staging_dir, folder)
+    fn probe_exchange(&self, staging_dir: &Path, folder: &Path, watch: &Watch) -> Result<()> {
+        exchange::probe(&self.told(&|call| watch.step(call)), staging_dir, folder)
+    }
+
+    fn sweep(&self, folder: &Path) -> Result<()> {
+        exchange::sweep_probes(folder)
+            .map_err(|error| disk::stopped("remove what a probe left", folder, error))
     }
 
     fn hold(&self, databases: &[PathBuf]) -> Result<Box<dyn Held>> {
@@ -128,7 +140,7 @@ impl Swapper for FileSwap {
             return Ok(());
         }
         let _databases = self.hold_all(swap)?;
-        steps::forward(swap, self.tools(log))
+        steps::forward(swap, self.tools(&self.told(&|call| log.call(call)), log))
     }
 
     fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()> {
@@ -144,7 +156,11 @@ impl Swapper for FileSwap {
     fn roll_back(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
         let _attempt = locks::hold_attempt(&swap.attempt_dir)?;
         let _databases = self.hold_all(swap)?;
-        steps::backward(swap, self.tools(log))
+        for path in swap.moves.iter().map(|one| &one.live).chain(swap.edits.iter().map(|e| &e.path))
+        {
+            self.sweep(disk::parent(path))?;
+        }
+        steps::backward(swap, self.tools(&self.told(&|call| log.call(call)), log))
     }
 
     fn free(&self, swap: &SwapPlan, log: &dyn StepLog) -> Result<()> {
@@ -152,7 +168,7 @@ impl Swapper for FileSwap {
             return Ok(());
         }
         let _attempt = locks::hold_attempt(&swap.attempt_dir)?;
-        finalize::free(swap, self.tools(log))
+        finalize::free(swap, self.tools(&self.told(&|call| log.call(call)), log))
     }
 }
 

@@ -244,7 +244,7 @@ fn stage(
         Setting::Guard => (&old, &new),
         Setting::New => (&old, &guard),
     };
-    let (kept, staged) = slot_paths(swap, file, generation);
+    let (kept, staged) = slot_paths(disk, swap, file, generation);
     for (path, bytes) in [(&kept, at_kept), (&staged, at_staged)] {
         replace(disk, path, bytes.as_bytes(), Some(&file.path))?;
     }
@@ -256,12 +256,17 @@ fn stage(
 }
 
 /// In the attempt's folder when a config file can be exchanged with one there, else beside it.
-fn slot_paths(swap: &SwapPlan, file: &EditedFile<'_>, generation: u32) -> (PathBuf, PathBuf) {
+fn slot_paths(
+    disk: &dyn Disk,
+    swap: &SwapPlan,
+    file: &EditedFile<'_>,
+    generation: u32,
+) -> (PathBuf, PathBuf) {
     let folder = parent(&file.path);
     let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
     let mut name = file.path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".transload-{attempt}-{generation}"));
-    let base = match super::exchange::probe(&swap.attempt_dir, folder) {
+    let base = match super::exchange::probe(disk, &swap.attempt_dir, folder) {
         Ok(()) => swap.attempt_dir.join("config").join(name),
         Err(_) => folder.join(name),
     };

@@ -14,7 +14,6 @@ use crate::error::{Error, Kind, Result};
 use crate::moves::{Fingerprint, Move, Standing, SwapMethod, SwapPlan};
 use crate::watch::StepLog;
 use std::collections::BTreeMap;
-use std::fs::{File, FileTimes};
 use std::path::Path;
 use transload_store::Engines;
 
@@ -84,8 +83,11 @@ pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     drive(swap, &mut record, Goal::Old, tools)?;
     step(tools.log, "forget the swap", || {
         sweep(tools.disk, swap, &record)?;
-        Record::remove(tools.disk, swap)?;
-        if untouched { restore_folder_times(&record) } else { Ok(()) }
+        // Before the record goes: it alone knows the times.
+        if untouched {
+            restore_folder_times(tools.disk, &record)?;
+        }
+        Record::remove(tools.disk, swap)
     })
 }
 
@@ -305,10 +307,9 @@ pub(super) fn step(log: &dyn StepLog, name: &str, act: impl FnOnce() -> Result<(
 }
 
 /// Nothing has run on the new databases, so the folders get their times back as well.
-fn restore_folder_times(record: &Record) -> Result<()> {
+fn restore_folder_times(disk: &dyn Disk, record: &Record) -> Result<()> {
     for (folder, modified) in &record.folders {
-        File::open(folder)
-            .and_then(|folder| folder.set_times(FileTimes::new().set_modified(*modified)))
+        disk.set_modified(folder, *modified)
             .map_err(|error| stopped("restore a folder's time", folder, error))?;
     }
     Ok(())

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use transload_engine::{
     Error, Fence, Fingerprint, Held, Kind, Result, Standing, StepLog, SwapPlan, Swapper, Verified,
+    Watch,
 };
 
 /// Failures that a test orders.
@@ -53,8 +54,13 @@ impl PlainSwapper {
 }
 
 impl Swapper for PlainSwapper {
-    fn probe_exchange(&self, staging_dir: &Path, folder: &Path) -> Result<()> {
+    fn probe_exchange(&self, staging_dir: &Path, folder: &Path, _watch: &Watch) -> Result<()> {
         assert!(staging_dir.is_dir() && folder.is_dir());
+        Ok(())
+    }
+
+    fn sweep(&self, folder: &Path) -> Result<()> {
+        assert!(folder.is_dir());
         Ok(())
     }
 

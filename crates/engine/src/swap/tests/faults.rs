@@ -149,6 +149,15 @@ fn a_full_disk_once_the_record_is_written_does_not_stop_the_swap() {
         fn remove_file(&self, path: &Path) -> std::io::Result<()> {
             disk::RealDisk.remove_file(path)
         }
+        fn create_dir(&self, _: &Path) -> std::io::Result<()> {
+            Err(std::io::Error::from(std::io::ErrorKind::StorageFull))
+        }
+        fn remove_dir(&self, folder: &Path) -> std::io::Result<()> {
+            disk::RealDisk.remove_dir(folder)
+        }
+        fn set_modified(&self, folder: &Path, at: std::time::SystemTime) -> std::io::Result<()> {
+            disk::RealDisk.set_modified(folder, at)
+        }
         fn sync_dir(&self, folder: &Path) -> std::io::Result<()> {
             disk::RealDisk.sync_dir(folder)
         }

@@ -275,7 +275,8 @@ fn databases_on_another_file_system_are_not_touched() {
     let before = rig.contents();
     let swapper = rig.swapper();
     let folder = rig.home.join("data");
-    assert_eq!(kind(swapper.probe_exchange(&rig.swap.attempt_dir, &folder)), Kind::Refused);
+    let probed = swapper.probe_exchange(&rig.swap.attempt_dir, &folder, &Watch::default());
+    assert_eq!(kind(probed), Kind::Refused);
     assert_eq!(kind(rig.forward()), Kind::Stopped);
     rig.a_node_started_now_finds_one_side_or_a_guard(false);
     rig.backward().unwrap();

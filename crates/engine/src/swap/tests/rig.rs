@@ -110,6 +110,15 @@ impl Disk for FailingDisk {
     fn remove_file(&self, path: &Path) -> io::Result<()> {
         self.call(|| RealDisk.remove_file(path))
     }
+    fn create_dir(&self, folder: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.create_dir(folder))
+    }
+    fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+        self.call(|| RealDisk.remove_dir(folder))
+    }
+    fn set_modified(&self, folder: &Path, modified: std::time::SystemTime) -> io::Result<()> {
+        self.call(|| RealDisk.set_modified(folder, modified))
+    }
     fn sync_dir(&self, folder: &Path) -> io::Result<()> {
         self.call(|| RealDisk.sync_dir(folder))
     }
@@ -146,6 +155,7 @@ impl StepLog for Stop {
     fn done(&self, step: &str) -> Result<()> {
         self.line(format!("done {step}"))
     }
+    fn call(&self, _call: &str) {}
 }
 
 /// Kind, mode, time and content of everything in the home but transload's own folder.
