@@ -4,6 +4,10 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// What a trial of the file system is called.
+const PROBE: &str = ".transload-probe-";
+const FOLDER_TIME: &str = "(a folder) has another time";
+
 /// Mode, owner, modification time and bytes of a file or folder, by relative path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Contents(BTreeMap<PathBuf, Entry>);
@@ -13,6 +17,7 @@ struct Entry {
     mode: u32,
     owner: (u32, u32),
     modified: (i64, i64),
+    is_dir: bool,
     bytes: Vec<u8>,
 }
 
@@ -35,6 +40,7 @@ impl Contents {
                     mode: about.mode(),
                     owner: (about.uid(), about.gid()),
                     modified: (about.mtime(), about.mtime_nsec()),
+                    is_dir: about.is_dir(),
                     bytes,
                 };
                 contents.insert(relative, entry);
@@ -46,8 +52,23 @@ impl Contents {
         Self(contents)
     }
 
-    /// What differs, one line a path; empty when nothing does.
-    pub(crate) fn differences(&self, other: &Self) -> Vec<String> {
+    /// What differs after a kill, one line a path; empty when nothing does.
+    ///
+    /// Whether the file system exchanges is tried out in the very folders. Killed meanwhile, a
+    /// trial leaves a file of its own, which the next process removes, and its time on the
+    /// folder, which nobody remembers.
+    pub(crate) fn differences(&self, other: &Self, when: &str) -> Vec<String> {
+        let tried_out = when.contains(PROBE);
+        self.all_differences(other)
+            .into_iter()
+            .filter(|line| {
+                let of_trial = line.contains(PROBE) || line.ends_with(FOLDER_TIME);
+                !(tried_out && of_trial)
+            })
+            .collect()
+    }
+
+    fn all_differences(&self, other: &Self) -> Vec<String> {
         let paths = self.0.keys().chain(other.0.keys().filter(|path| !self.0.contains_key(*path)));
         paths
             .filter_map(|path| {
@@ -56,6 +77,9 @@ impl Contents {
                     (Some(_), None) => "is gone",
                     (None, _) => "is new",
                     (Some(one), Some(two)) if one.bytes != two.bytes => "has other bytes",
+                    (Some(one), Some(two)) if one.modified != two.modified && one.is_dir => {
+                        FOLDER_TIME
+                    }
                     (Some(one), Some(two)) if one.modified != two.modified => "has another time",
                     (Some(_), Some(_)) => "has another mode or owner",
                 };

@@ -3,6 +3,7 @@
 use crate::stand::GOVERNED;
 use std::path::Path;
 use std::sync::Arc;
+use transload_engine::phase::Phase;
 use transload_engine::{HomeIdentity, Journal};
 
 /// The journal's account of the attempt at hand.
@@ -14,6 +15,8 @@ pub(crate) struct Ledger {
     pub(crate) copied: u64,
     /// Chunks that were read back and are equal.
     pub(crate) verified: u64,
+    /// Where the migration stands.
+    pub(crate) phase: Phase,
     /// Whether a step of the swap was begun.
     pub(crate) swap_begun: bool,
 }
@@ -35,6 +38,7 @@ impl Ledger {
             chunks: 0,
             copied: 0,
             verified: 0,
+            phase: journal.state().unwrap().phase(),
             swap_begun: !journal.steps().unwrap().is_empty(),
         };
         for database in GOVERNED {

@@ -1,10 +1,11 @@
 //! How long a campaign is, and the dice that it throws.
 
+use crate::steps::Steps;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Double kills of a run whose length nobody has set.
-const PAIRS: u64 = 24;
+const PAIRS: u64 = 16;
 
 /// The campaign's length and seed.
 #[derive(Debug)]
@@ -12,8 +13,8 @@ pub(crate) struct Settings {
     /// `TRANSLOAD_SEED`: decides which steps are taken where not all are, and orders.
     pub(crate) seed: u64,
     /// `TRANSLOAD_CRASH_STEPS`: at most so many steps of each command are killed at, spread
-    /// evenly over all of them; without it, all.
-    pub(crate) steps_max: Option<u64>,
+    /// evenly over all of them.
+    steps_max: Option<u64>,
     /// `TRANSLOAD_CRASH_PAIRS`: so many double kills.
     pub(crate) pairs: u64,
     /// `TRANSLOAD_CRASH_WORKERS`: victims at the same time; else one a core.
@@ -38,12 +39,19 @@ impl Settings {
         Dice(self.seed ^ purpose.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 
-    /// Which of `steps` steps are killed at, from 1.
-    pub(crate) fn chosen(&self, steps: u64) -> Vec<u64> {
-        let kills = self.steps_max.unwrap_or(steps).clamp(1, steps);
-        let first = self.dice(0).roll(steps);
-        let mut chosen: Vec<u64> =
-            (0..kills).map(|kill| (first + kill * steps / kills) % steps + 1).collect();
+    /// The numbers of the steps that are killed at, from 1: of those after which the disk is
+    /// another, so many as are set or else `otherwise`, spread evenly.
+    pub(crate) fn chosen(&self, steps: &Steps, otherwise: u64) -> Vec<u64> {
+        let all = steps.that_change_something();
+        let (count, kills) = (all.len() as u64, self.steps_max.unwrap_or(otherwise));
+        if kills >= count {
+            return all;
+        }
+        let first = self.dice(0).roll(count);
+        let number = |kill| (first + kill * count / kills) % count;
+        let at =
+            |kill| usize::try_from(number(kill)).ok().and_then(|index| all.get(index).copied());
+        let mut chosen: Vec<u64> = (0..kills).filter_map(at).collect();
         chosen.sort_unstable();
         chosen
     }

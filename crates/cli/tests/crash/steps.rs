@@ -15,6 +15,13 @@ impl Steps {
         self.0.len() as u64
     }
 
+    /// The numbers, from 1, of those that change what another process sees. A sync doesn't: a kill
+    /// after it leaves what a kill before it leaves. (A power cut is another matter.)
+    pub(crate) fn that_change_something(&self) -> Vec<u64> {
+        let numbered = (1..).zip(&self.0);
+        numbered.filter(|(_, name)| !name.starts_with("disk: synced")).map(|one| one.0).collect()
+    }
+
     /// How many had this name.
     pub(crate) fn count_of(&self, name: &str) -> u64 {
         self.0.iter().filter(|step| *step == name).count() as u64
