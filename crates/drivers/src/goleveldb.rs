@@ -21,7 +21,7 @@ impl Goleveldb {
     fn writer(&self) -> Result<&dyn Driver> {
         self.writer.as_deref().ok_or_else(|| {
             Error::new(Kind::Unsupported, "find a driver", "goleveldb can only be read here")
-                .with("how to get it", how_to_get(Engine::Goleveldb))
+                .help(how_to_get(Engine::Goleveldb))
         })
     }
 }

@@ -85,7 +85,7 @@ impl Engines for BuiltIn {
             .find(|driver| driver.engine() == engine)
             .ok_or_else(|| {
                 Error::unsupported("find a driver", format!("no driver for {engine}"))
-                    .with("how to get it", how_to_get(engine))
+                    .help(how_to_get(engine))
             })
     }
 

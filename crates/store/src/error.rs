@@ -3,6 +3,9 @@
 use std::fmt;
 use std::path::Path;
 
+/// Name of the detail that tells what a person can do.
+pub const HELP: &str = "what helps";
+
 /// What kind of thing went wrong. Closed: callers match on it, never on text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -103,6 +106,12 @@ impl Error {
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
         self.inner.context.push((name, value.into()));
         self
+    }
+
+    /// Adds what a person can do about it, as the detail [`HELP`].
+    #[must_use]
+    pub fn help(self, text: impl Into<String>) -> Self {
+        self.with(HELP, text)
     }
 
     /// Says that the operation may have been applied.

@@ -19,7 +19,7 @@ pub mod sort;
 mod store;
 
 pub use driver::{Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions};
-pub use error::{Effect, Error, Kind, Result};
+pub use error::{Effect, Error, HELP, Kind, Result};
 pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use profile::{

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use transload_engine::Error;
-use transload_store::Effect;
+use transload_store::{Effect, HELP};
 
 /// An error as JSON.
 #[derive(Debug, Serialize)]
@@ -39,13 +39,10 @@ impl ErrorDocument {
     }
 }
 
-/// The detail with which the registry says how a missing driver can be had.
-const HOW_TO_GET: &str = "how to get it";
-
-/// What to do next, as the engine says it, or how to get what is missing.
+/// What to do next, as the engine says it, or as the driver or the profile does.
 fn next_step(error: &Error) -> Option<&str> {
-    let how = error.context().iter().find(|(name, _)| *name == HOW_TO_GET);
-    error.next_step().or(how.map(|(_, text)| text.as_str()))
+    let help = error.context().iter().find(|(name, _)| *name == HELP);
+    error.next_step().or(help.map(|(_, text)| text.as_str()))
 }
 
 /// The error as text.
@@ -59,7 +56,7 @@ pub(crate) fn render(error: &Error, colour: bool) -> String {
         error
             .context()
             .iter()
-            .filter(|(name, _)| *name != HOW_TO_GET)
+            .filter(|(name, _)| *name != HELP)
             .map(|(name, value)| format!("{name} {value}")),
     );
     text.push_str(&format!("  where   {}\n", places.join(", ")));

@@ -3,7 +3,8 @@
 use super::config::{Config, Configs};
 use super::inventory::{is_app_database, is_node_database};
 use super::node_binary::{DbLibrary, NodeBuild};
-use super::{APP_KEY, NODE_KEY, Release};
+use super::software::registers;
+use super::{APP_KEY, NODE_KEY};
 use transload_model::engine::Engine;
 use transload_store::{ConfigEdit, ConfigFile, Error, Home, Kind, Result};
 
@@ -36,7 +37,7 @@ pub fn config_edits(
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
     let name = match node {
         Some(build) => built_in_name(build, moved, target)?,
-        None => registered_name(home, target)?,
+        None => registered_name(home, moved, target)?,
     };
     let configs = Configs::read(&home.root)?;
     let Some(node) = &configs.node else {
@@ -86,14 +87,19 @@ pub fn config_edits(
     Ok(edits)
 }
 
+/// Tells whether a database belongs to a group, by its name.
+type Belongs = fn(&str) -> bool;
+
+/// Which library opens which databases.
+const LIBRARIES: [(Belongs, DbLibrary); 2] =
+    [(is_node_database, DbLibrary::Node), (is_app_database, DbLibrary::App)];
+
 /// What the node's own build info says, which no version number can gainsay.
 fn built_in_name(build: &NodeBuild, moved: &[String], target: Engine) -> Result<&'static str> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
     let name = config_name(target)
         .ok_or_else(|| refuse(format!("no node of this kind has a name for {target}")))?;
-    let groups: [fn(&str) -> bool; 2] = [is_node_database, is_app_database];
-    let libraries = [DbLibrary::Node, DbLibrary::App];
-    for (belongs, library) in groups.into_iter().zip(libraries) {
+    for (belongs, library) in LIBRARIES {
         if moved.iter().any(|name| belongs(name)) {
             build.opens(target, library).map_err(|why| refuse(format!("{build}: {why}")))?;
         }
@@ -101,23 +107,38 @@ fn built_in_name(build: &NodeBuild, moved: &[String], target: Engine) -> Result<
     Ok(name)
 }
 
-fn registered_name(home: &Home, target: Engine) -> Result<&'static str> {
+fn registered_name(home: &Home, moved: &[String], target: Engine) -> Result<&'static str> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
-    let release = Release::of_software(&home.software);
-    let registered = release.is_some_and(|release| release.registers(target));
-    match config_name(target) {
-        Some(name) if registered => Ok(name),
-        // goleveldb is in every build of every release.
-        Some(name) if target == Engine::Goleveldb => Ok(name),
-        Some(_) if release.is_none() => Err(refuse(format!(
-            "the release of the node isn't known ({}), so whether it opens {target} isn't either",
-            home.software_evidence
-        ))),
-        _ => Err(refuse(format!(
-            "{} doesn't register {target} ({})",
-            home.software, home.software_evidence
-        ))),
+    let Some(name) = config_name(target) else {
+        return Err(refuse(format!("no node of this kind has a name for {target}")));
+    };
+    for (belongs, library) in LIBRARIES {
+        let concerned = moved.iter().any(|name| belongs(name));
+        match registers(&home.software, library, target) {
+            // goleveldb is in every build of every release.
+            _ if !concerned || target == Engine::Goleveldb => {}
+            Some(true) => {}
+            Some(false) => {
+                return Err(refuse(format!(
+                    "{} doesn't register {target} ({})",
+                    home.software, home.software_evidence
+                ))
+                .help(
+                    "where the node was built with newer libraries than its release names, \
+                     give its program: --node-binary PATH",
+                ));
+            }
+            None => {
+                return Err(refuse(format!(
+                    "the release of the node isn't known ({}), so whether it opens {target} \
+                     isn't either",
+                    home.software_evidence
+                ))
+                .help("give the node's program, which tells: --node-binary PATH"));
+            }
+        }
     }
+    Ok(name)
 }
 
 fn edit(

@@ -1,6 +1,7 @@
 //! Which release of the node software wrote a home, and what its builds can open.
 
 use super::config::Configs;
+use super::node_binary::DbLibrary;
 use transload_model::engine::Engine;
 
 /// A release line, as far as formats and rules differ.
@@ -37,25 +38,37 @@ impl Release {
         Self::of_version(software.rsplit(' ').next()?)
     }
 
-    /// Whether a build of this release, with the right build tags, can open `engine`.
-    ///
-    /// cometbft-db knows Pebble since 0.10, which 0.38 and later use; tm-db and earlier ones
-    /// don't. RocksDB needs a build tag everywhere. No build opens the other engines that
-    /// Transload writes.
-    #[must_use]
-    pub fn registers(self, engine: Engine) -> bool {
-        match engine {
-            Engine::Goleveldb | Engine::Rocksdb => true,
-            Engine::Pebble1 => self >= Release::V038,
-            _ => false,
-        }
-    }
-
     /// Whether Ed25519 signatures follow ZIP-215; earlier releases used Go's stricter library.
     #[must_use]
     pub fn uses_zip215(self) -> bool {
         self >= Release::V038
     }
+}
+
+/// The first 0.38 whose cometbft-db (0.11) has Pebble: `go.mod` of 0.38.0 to 0.38.11 names 0.7.
+const PEBBLE_SINCE_038_PATCH: u32 = 12;
+
+/// Whether a build of the release that `software` names (such as `CometBFT 0.38.26`), with the
+/// right build tags, can open `engine` with this library; `None` when the release isn't known.
+///
+/// cometbft-db knows Pebble since 0.10; tm-db never did; cosmos-db, the application's library of
+/// the SDK that goes with 0.38, always did. RocksDB needs a build tag everywhere. No build opens
+/// the other engines that Transload writes. An application can be built with newer libraries
+/// than its release names: then only its build info ([`super::NodeBuild`]) tells.
+#[must_use]
+pub(super) fn registers(software: &str, library: DbLibrary, engine: Engine) -> Option<bool> {
+    let version = software.rsplit(' ').next()?;
+    let release = Release::of_version(version)?;
+    let patch = version.split(['.', '-', '+']).nth(2).and_then(|patch| patch.parse::<u32>().ok());
+    Some(match (engine, library) {
+        (Engine::Goleveldb | Engine::Rocksdb, _) => true,
+        (Engine::Pebble1, DbLibrary::App) => release >= Release::V038,
+        (Engine::Pebble1, DbLibrary::Node) if release == Release::V038 => {
+            patch.is_some_and(|patch| patch >= PEBBLE_SINCE_038_PATCH)
+        }
+        (Engine::Pebble1, DbLibrary::Node) => release > Release::V038,
+        _ => false,
+    })
 }
 
 /// Name of the software and what tells so, from the node's config file.
@@ -102,10 +115,22 @@ mod tests {
     }
 
     #[test]
-    fn pebble_is_known_since_0_38_and_pebble_2_to_none() {
-        assert!(!Release::V037.registers(Engine::Pebble1));
-        assert!(Release::V038.registers(Engine::Pebble1));
-        assert!(!Release::V1.registers(Engine::Pebble2));
-        assert!(!Release::V1.registers(Engine::Redb));
+    fn the_release_tells_which_engines_each_library_opens() {
+        use DbLibrary::{App, Node};
+        for (software, library, engine, opens) in [
+            ("CometBFT 0.34.29", Node, Engine::Goleveldb, Some(true)),
+            ("CometBFT 0.37.15", Node, Engine::Pebble1, Some(false)),
+            ("CometBFT 0.37.15", App, Engine::Pebble1, Some(false)),
+            ("CometBFT 0.38", Node, Engine::Pebble1, Some(false)),
+            ("CometBFT 0.38.11", Node, Engine::Pebble1, Some(false)),
+            ("CometBFT 0.38.11", App, Engine::Pebble1, Some(true)),
+            ("CometBFT 0.38.12", Node, Engine::Pebble1, Some(true)),
+            ("CometBFT 1.0.1", Node, Engine::Pebble1, Some(true)),
+            ("CometBFT 1.0.1", Node, Engine::Pebble2, Some(false)),
+            ("CometBFT 1.0.1", Node, Engine::Redb, Some(false)),
+            ("CometBFT", Node, Engine::Goleveldb, None),
+        ] {
+            assert_eq!(registers(software, library, engine), opens, "{software} {engine}");
+        }
     }
 }
