@@ -244,7 +244,7 @@ fn tests_named(lane: &str) -> Result<Vec<String>> {
 }
 
 fn cargo_test(settings: &Settings, arguments: &[&str]) -> Command {
-    let mut command = cargo(&["test", "--release", "--quiet"]);
+    let mut command = cargo(&["test", "--release", "--quiet", "--no-fail-fast"]);
     command
         .args(arguments)
         .env("TRANSLOAD_GOSTORE", target_dir().join("release/transload-gostore"))

@@ -61,11 +61,18 @@ fn every_goleveldb_database_has_the_canonical_engines_digest() {
 #[test]
 fn every_database_of_bitcoin_core_has_the_canonical_engines_digest() {
     let Some(fixtures) = fixtures() else { return };
+    let entries = std::fs::read_dir(fixtures).unwrap().map(|entry| entry.unwrap().path());
+    let ending = ".leveldb-stats.txt";
+    let statistics: Vec<PathBuf> =
+        entries.filter(|path| path.to_string_lossy().ends_with(ending)).collect();
+    if statistics.is_empty() {
+        println!("not run: the folder holds no home of Bitcoin Core");
+        return;
+    }
     let mut compared = 0;
-    for entry in std::fs::read_dir(fixtures).unwrap() {
-        let path = entry.unwrap().path();
+    for path in statistics {
         let name = path.file_name().unwrap().to_str().unwrap().to_owned();
-        let Some(fixture) = name.strip_suffix(".leveldb-stats.txt") else { continue };
+        let fixture = name.trim_end_matches(ending);
         let dir = unpack(&path.with_file_name(format!("{fixture}.tar.gz")));
         for line in std::fs::read_to_string(&path).unwrap().lines() {
             let Some((folder, figures)) = line.split_once(": ") else { continue };
