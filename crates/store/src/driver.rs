@@ -105,8 +105,8 @@ pub trait Engines: Send + Sync {
     ///
     /// # Errors
     /// [`crate::Kind::NotFound`] when nothing is there; [`crate::Kind::UnknownFormat`] for
-    /// files of no known engine, an unknown comparator or a newer format;
-    /// [`crate::Kind::Corrupt`] for a directory that two engines have touched.
+    /// files of no known engine, an unknown comparator, a newer format, or a directory that two
+    /// engines have touched; [`crate::Kind::Corrupt`] for a damaged manifest.
     fn recognise(&self, path: &Path) -> Result<Recognised>;
 
     /// The driver of `engine`.
