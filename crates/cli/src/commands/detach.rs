@@ -3,10 +3,16 @@
 use crate::args::Migrate;
 use crate::context::Context;
 use crate::exit::Exit;
+use rustix::process::{Pid, getsid};
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 use transload_engine::{Error, Kind, Result, state_dir_of};
+
+/// Starting a process and reading its arguments takes milliseconds.
+const DETACH_MAX: Duration = Duration::from_secs(30);
+const DETACH_PAUSE: Duration = Duration::from_millis(2);
 
 #[derive(Serialize)]
 struct Document {
@@ -31,13 +37,14 @@ pub(crate) fn start(context: &Context, args: &Migrate) -> Result<Exit> {
     let words = std::env::args_os()
         .skip(1)
         .map(|word| if word == "--detach" { "--detached".into() } else { word });
-    let child = Command::new(std::env::current_exe().map_err(failed)?)
+    let mut child = Command::new(std::env::current_exe().map_err(failed)?)
         .args(words)
         .stdin(Stdio::null())
         .stdout(log.try_clone().map_err(failed)?)
         .stderr(log)
         .spawn()
         .map_err(failed)?;
+    wait_until_detached(&mut child).map_err(failed)?;
     let document = Document {
         schema: "transload.detach.v1",
         pid: child.id(),
@@ -52,6 +59,20 @@ pub(crate) fn start(context: &Context, args: &Migrate) -> Result<Exit> {
         )
     });
     Ok(Exit::Done)
+}
+
+/// Waits until the child has a session of its own: a terminal that is closed before would take
+/// it along. A child that ends sooner has said why in its log.
+fn wait_until_detached(child: &mut Child) -> std::io::Result<()> {
+    let pid = Pid::from_child(child);
+    let began = Instant::now();
+    while child.try_wait()?.is_none() && getsid(Some(pid)).ok() != Some(pid) {
+        if began.elapsed() > DETACH_MAX {
+            return Err(std::io::Error::other("the process in the background doesn't begin"));
+        }
+        std::thread::sleep(DETACH_PAUSE);
+    }
+    Ok(())
 }
 
 /// Leaves the session of the terminal, so that its end doesn't reach this process.

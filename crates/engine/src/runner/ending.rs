@@ -47,7 +47,11 @@ impl Migration<'_> {
             self.apply(Event::ResumeAsked, "asked to go on")?;
         }
         next(self.state()?, Event::Approved).map_err(refusal)?;
-        let ready = self.make_ready();
+        // Who asks to stop before the swap is heard; once it has begun it is ended.
+        let ready = self.make_ready().and_then(|verified| {
+            self.watch.go_on("cut over")?;
+            Ok(verified)
+        });
         let verified = match ready {
             Ok(verified) => verified,
             Err(error) => return self.settle(Err(error)),
@@ -296,6 +300,7 @@ impl Migration<'_> {
             let now = self.fence_now(&swap)?;
             self.world.swapper.may_roll_back(&swap, &now)?;
         }
+        self.watch.go_on("roll back")?;
         self.apply(Event::RollBackAsked, &format!("asked by {asked_by}"))?;
         self.put_back()
     }
@@ -360,6 +365,7 @@ impl Migration<'_> {
         if self.state()?.phase() == Phase::Finalizing {
             return self.resume();
         }
+        self.watch.go_on("finalize")?;
         self.apply(Event::FinalizeAsked, &format!("asked by {asked_by}"))?;
         self.free()
     }

@@ -227,6 +227,9 @@ impl<'a> Migration<'a> {
     pub fn run_to_ready(&mut self) -> Result<()> {
         loop {
             let state = self.state()?;
+            if let Err(error) = self.watch.go_on("run") {
+                return self.settle(Err(error));
+            }
             match state {
                 State::Halted(
                     Phase::Planned | Phase::Copying | Phase::Verifying | Phase::ReadyToCutOver,
