@@ -6,29 +6,38 @@ use crate::settings::Settings;
 use crate::stand::{self, Stand};
 use crate::steps::Steps;
 use crate::victim::{Run, Victim};
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use transload_engine::phase::Phase;
 
 /// Small chunks, so that a small home has many, and two workers, so that they meet.
-const MIGRATE: [&str; 7] = ["--to", "pebble1", "--yes", "--chunk", "1MiB", "--workers", "2"];
-const YES: [&str; 1] = ["--yes"];
+pub(crate) const MIGRATE: [&str; 7] =
+    ["--to", "pebble1", "--yes", "--chunk", "1MiB", "--workers", "2"];
+pub(crate) const YES: [&str; 1] = ["--yes"];
 
 /// Fewer steps than this in a migration, and the hook isn't called any more.
 const MIGRATION_STEPS_MIN: u64 = 150;
 
 /// Kills of a case that doesn't do all of them, where nobody has set a number: the seed, which
 /// is another one each time, chooses.
-const KILLS: u64 = 40;
+const KILLS: u64 = 25;
 
 /// A migration that nobody has harmed: what every other must end with.
-struct Calm {
-    before: Contents,
-    root: String,
-    steps: Steps,
+pub(crate) struct Calm {
+    pub(crate) before: Contents,
+    pub(crate) root: String,
+    pub(crate) steps: Steps,
 }
 
 impl Calm {
-    fn migration() -> Self {
+    /// It is run once and serves all cases.
+    pub(crate) fn migration() -> &'static Self {
+        static CALM: OnceLock<Calm> = OnceLock::new();
+        CALM.get_or_init(Self::run)
+    }
+
+    fn run() -> Self {
         let victim = Victim::new();
         let before = victim.contents();
         let root = victim.root("nothing");
@@ -71,7 +80,7 @@ impl Count {
 
 /// What a killed process must leave: a home that a node starts on or refuses, and a source that
 /// nobody has touched before the swap.
-fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Ledger> {
+pub(crate) fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Ledger> {
     let ledger = Ledger::of(&victim.home());
     let stand = stand::of(&victim.home(), when);
     if !ledger.is_some_and(|ledger| ledger.swap_begun) {
@@ -83,7 +92,7 @@ fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Ledger> {
 }
 
 /// Goes on after a kill and checks that nothing is done twice.
-fn go_on(victim: &Victim, before: Option<Ledger>, when: &str) {
+pub(crate) fn go_on(victim: &Victim, before: Option<Ledger>, when: &str) {
     let mut run = victim.doomed(0, "resume", &YES);
     let is_planned = before.is_some_and(|before| before.chunks > 0);
     if run.code == Some(3) && !is_planned {
@@ -107,14 +116,14 @@ fn go_on(victim: &Victim, before: Option<Ledger>, when: &str) {
 }
 
 /// The migration has come to its end, with everything that was there before.
-fn stands_on_the_target(victim: &Victim, calm: &Calm, when: &str) {
+pub(crate) fn stands_on_the_target(victim: &Victim, calm: &Calm, when: &str) {
     assert_eq!(stand::of(&victim.home(), when), Stand::Whole("pebbledb"), "after {when}");
     assert_eq!(victim.root(when), calm.root, "after {when}");
     nothing_is_littered(victim, when);
 }
 
 /// What killed processes held for themselves is gone: links to old files would keep their space.
-fn nothing_is_littered(victim: &Victim, when: &str) {
+pub(crate) fn nothing_is_littered(victim: &Victim, when: &str) {
     let home = victim.home();
     let scratch = std::fs::read_dir(home.join(".transload/scratch"));
     assert_eq!(scratch.map_or(0, Iterator::count), 0, "scratch is left after {when}");
@@ -126,7 +135,7 @@ fn nothing_is_littered(victim: &Victim, when: &str) {
     }
 }
 
-fn unchanged(victim: &Victim, before: &Contents, when: &str) {
+pub(crate) fn unchanged(victim: &Victim, before: &Contents, when: &str) {
     let differences = before.differences(&victim.contents(), when);
     assert!(differences.is_empty(), "after {when}: {differences:?}");
     assert_eq!(stand::of(&victim.home(), when), Stand::Whole("goleveldb"), "after {when}");
@@ -148,15 +157,15 @@ fn killed(victim: &Victim, step: u64) -> Option<String> {
 /// Killed, then resumed.
 pub(crate) fn resumed(settings: &Settings) {
     let calm = Calm::migration();
-    let chosen = settings.chosen(&calm.steps, u64::MAX);
+    let chosen = settings.chosen(calm.steps.that_change_something(), u64::MAX);
     let count = Count::of("migrate, then resume", &calm.steps);
     settings.each(&chosen, |step| {
         let victim = Victim::new();
         let Some(when) = killed(&victim, step) else { return };
         count.kill();
-        let ledger = left_behind(&victim, &calm, &when);
+        let ledger = left_behind(&victim, calm, &when);
         go_on(&victim, ledger, &when);
-        stands_on_the_target(&victim, &calm, &when);
+        stands_on_the_target(&victim, calm, &when);
     });
     count.tell(chosen.len() as u64);
 }
@@ -164,13 +173,13 @@ pub(crate) fn resumed(settings: &Settings) {
 /// Killed, then rolled back.
 pub(crate) fn undone(settings: &Settings) {
     let calm = Calm::migration();
-    let chosen = settings.chosen(&calm.steps, KILLS);
+    let chosen = settings.chosen(calm.steps.that_change_something(), KILLS);
     let count = Count::of("migrate, then rollback", &calm.steps);
     settings.each(&chosen, |step| {
         let victim = Victim::new();
         let Some(when) = killed(&victim, step) else { return };
         count.kill();
-        let ledger = left_behind(&victim, &calm, &when);
+        let ledger = left_behind(&victim, calm, &when);
         let run = victim.doomed(0, "rollback", &YES);
         // Before anything was begun there is nothing to roll back, and that is said.
         let nothing = ledger.is_none_or(|ledger| ledger.chunks == 0) && run.code == Some(3);
@@ -178,6 +187,43 @@ pub(crate) fn undone(settings: &Settings) {
         unchanged(&victim, &calm.before, &when);
     });
     count.tell(chosen.len() as u64);
+}
+
+/// Killed while targets are built on another volume and come over, then resumed.
+pub(crate) fn elsewhere(settings: &Settings) {
+    let calm = Calm::migration();
+    let folder = tempfile::tempdir().unwrap();
+    let place = |number: u64| folder.path().join(number.to_string()).display().to_string();
+    let options = |place: &str| {
+        let options = MIGRATE.map(str::to_owned).into_iter();
+        options.chain(["--target-dir".to_owned(), place.to_owned()]).collect::<Vec<String>>()
+    };
+    let run = |victim: &Victim, step: u64| {
+        let options = options(&place(step));
+        let options: Vec<&str> = options.iter().map(String::as_str).collect();
+        victim.doomed(step, "migrate", &options)
+    };
+    let unharmed = run(&Victim::new(), 0);
+    assert_eq!(unharmed.code, Some(0), "{}", unharmed.said);
+    let chosen = settings.chosen(unharmed.steps.numbers_of("copy: target"), KILLS);
+    settings.each(&chosen, |step| {
+        let victim = Victim::new();
+        let run = run(&victim, step);
+        let when = format!("step {step} ({}) from another volume", run.steps.last());
+        assert_eq!(run.code, None, "never killed: {when}");
+        let ledger = left_behind(&victim, calm, &when);
+        go_on(&victim, ledger, &when);
+        stands_on_the_target(&victim, calm, &when);
+        let left = files_below(Path::new(&place(step)));
+        assert!(left.is_empty(), "after {when} these are left: {left:?}");
+    });
+    println!("  targets of another volume: killed at {} steps", chosen.len());
+}
+
+fn files_below(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
+    let paths = entries.map(|entry| entry.unwrap().path());
+    paths.flat_map(|path| if path.is_dir() { files_below(&path) } else { vec![path] }).collect()
 }
 
 /// Killed, killed again while going on, then resumed.
@@ -190,7 +236,7 @@ pub(crate) fn resumed_twice(settings: &Settings) {
         let mut dice = settings.dice(1 + pair);
         let first = 1 + dice.roll(calm.steps.count());
         let Some(mut when) = killed(&victim, first) else { return };
-        let is_cut = left_behind(&victim, &calm, &when).is_some_and(|ledger| ledger.chunks > 0);
+        let is_cut = left_behind(&victim, calm, &when).is_some_and(|ledger| ledger.chunks > 0);
         let second = 1 + dice.roll(calm.steps.count() - first + 1);
         // Without a plan, `resume` has nothing to go on with.
         let run = if is_cut {
@@ -205,9 +251,9 @@ pub(crate) fn resumed_twice(settings: &Settings) {
             }
             Some(code) => assert_eq!(code, 0, "going on after {when}: {}", run.said),
         }
-        let ledger = left_behind(&victim, &calm, &when);
+        let ledger = left_behind(&victim, calm, &when);
         go_on(&victim, ledger, &when);
-        stands_on_the_target(&victim, &calm, &when);
+        stands_on_the_target(&victim, calm, &when);
     });
     let twice = twice.into_inner();
     println!("  {twice} of {} migrations were killed twice", settings.pairs);
@@ -236,7 +282,7 @@ pub(crate) fn finalize(settings: &Settings) {
         let again = victim.doomed(0, "finalize", &YES);
         let is_over = again.code == Some(3) && again.said.contains("finalized");
         assert!(again.code == Some(0) || is_over, "finalize after {when}: {}", again.said);
-        stands_on_the_target(victim, &calm, when);
+        stands_on_the_target(victim, calm, when);
         let attempts = victim.home().join(".transload/attempts");
         let left = std::fs::read_dir(attempts).map_or(0, Iterator::count);
         assert_eq!(left, 0, "old databases are left after {when}");
@@ -255,7 +301,7 @@ fn after_a_migration(
         victim
     };
     let steps = soaking().unharmed(command, &YES, "a calm migration");
-    let chosen = settings.chosen(&steps, KILLS);
+    let chosen = settings.chosen(steps.that_change_something(), KILLS);
     let count = Count::of(command, &steps);
     settings.each(&chosen, |step| {
         let victim = soaking();

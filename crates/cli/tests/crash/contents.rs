@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+/// How a kill is named that may have come at any moment.
+pub(crate) const ANY_MOMENT: &str = "some moment";
+
 /// What a trial of the file system is called.
 const PROBE: &str = ".transload-probe-";
 const FOLDER_TIME: &str = "(a folder) has another time";
@@ -58,7 +61,7 @@ impl Contents {
     /// trial leaves a file of its own, which the next process removes, and its time on the
     /// folder, which nobody remembers.
     pub(crate) fn differences(&self, other: &Self, when: &str) -> Vec<String> {
-        let tried_out = when.contains(PROBE);
+        let tried_out = when.contains(PROBE) || when.contains(ANY_MOMENT);
         self.all_differences(other)
             .into_iter()
             .filter(|line| {

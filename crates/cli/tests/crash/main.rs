@@ -15,7 +15,10 @@
 mod campaign;
 mod contents;
 mod doomed;
+mod halts;
 mod ledger;
+mod moments;
+mod nodes;
 mod settings;
 mod stand;
 mod steps;
@@ -31,9 +34,14 @@ type Case = (&'static str, fn(&Settings));
 const CASES: &[Case] = &[
     ("a_kill_at_any_step_of_a_migration_is_resumed_to_the_same_root", campaign::resumed),
     ("a_kill_at_any_step_of_a_migration_is_rolled_back_byte_for_byte", campaign::undone),
+    ("a_kill_while_targets_come_from_another_volume_is_resumed", campaign::elsewhere),
     ("a_second_kill_while_going_on_changes_nothing", campaign::resumed_twice),
     ("a_kill_at_any_step_of_a_rollback_is_ended_byte_for_byte", campaign::rollback),
     ("a_kill_at_any_step_of_finalize_leaves_the_new_databases_alone", campaign::finalize),
+    ("a_kill_at_any_moment_is_ended_as_an_operator_would", moments::killed),
+    ("a_signal_stops_a_migration_cleanly_and_resume_goes_on", halts::stopped),
+    ("a_node_started_at_any_stop_of_the_swap_serves_or_refuses", nodes::started),
+    ("a_detached_migration_survives_its_terminal", halts::detached),
 ];
 
 fn main() -> ExitCode {

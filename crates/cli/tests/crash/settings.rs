@@ -1,11 +1,13 @@
 //! How long a campaign is, and the dice that it throws.
 
-use crate::steps::Steps;
 use std::path::PathBuf;
 use std::sync::Mutex;
 
 /// Double kills of a run whose length nobody has set.
 const PAIRS: u64 = 16;
+
+/// Kills at random moments of a run whose length nobody has set.
+const MOMENTS: u64 = 60;
 
 /// The campaign's length and seed.
 #[derive(Debug)]
@@ -17,6 +19,8 @@ pub(crate) struct Settings {
     steps_max: Option<u64>,
     /// `TRANSLOAD_CRASH_PAIRS`: so many double kills.
     pub(crate) pairs: u64,
+    /// `TRANSLOAD_CRASH_MOMENTS`: so many kills at random moments.
+    pub(crate) moments: u64,
     /// `TRANSLOAD_CRASH_WORKERS`: victims at the same time; else one a core.
     pub(crate) workers: usize,
 }
@@ -28,6 +32,7 @@ impl Settings {
             seed: number("TRANSLOAD_SEED").unwrap_or(1),
             steps_max: number("TRANSLOAD_CRASH_STEPS"),
             pairs: number("TRANSLOAD_CRASH_PAIRS").unwrap_or(PAIRS),
+            moments: number("TRANSLOAD_CRASH_MOMENTS").unwrap_or(MOMENTS),
             workers: number("TRANSLOAD_CRASH_WORKERS")
                 .and_then(|workers| usize::try_from(workers).ok())
                 .unwrap_or(cores),
@@ -39,10 +44,8 @@ impl Settings {
         Dice(self.seed ^ purpose.wrapping_mul(0x2545_f491_4f6c_dd1d))
     }
 
-    /// The numbers of the steps that are killed at, from 1: of those after which the disk is
-    /// another, so many as are set or else `otherwise`, spread evenly.
-    pub(crate) fn chosen(&self, steps: &Steps, otherwise: u64) -> Vec<u64> {
-        let all = steps.that_change_something();
+    /// Which of these steps are killed at: so many as are set or else `otherwise`, spread evenly.
+    pub(crate) fn chosen(&self, all: Vec<u64>, otherwise: u64) -> Vec<u64> {
         let (count, kills) = (all.len() as u64, self.steps_max.unwrap_or(otherwise));
         if kills >= count {
             return all;

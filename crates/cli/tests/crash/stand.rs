@@ -25,29 +25,37 @@ pub(crate) fn of(home: &Path, when: &str) -> Stand {
         .find_map(|line| line.strip_prefix("db_backend = "))
         .unwrap_or_else(|| panic!("after {when} the config has no db_backend"))
         .trim_matches('"');
+    let found = found(home, when);
     if configured.contains("transload") {
         return Stand::Guarded;
     }
-    let found: Vec<&str> = GOVERNED
-        .iter()
-        .map(|name| {
-            let path = home.join("data").join(name);
-            assert!(path.exists(), "after {when} a node would make {} anew", path.display());
-            if path.is_file() {
-                let text = std::fs::read_to_string(&path).unwrap_or_default();
-                assert!(text.contains("transload"), "after {when}: {text}");
-                return "guard";
-            }
-            let is_pebble = std::fs::read_dir(&path)
-                .unwrap()
-                .any(|file| file.unwrap().file_name().to_string_lossy().starts_with("OPTIONS"));
-            if is_pebble { "pebbledb" } else { "goleveldb" }
-        })
-        .collect();
-    let fits = |engine: &&str| *engine == configured || *engine == "guard";
+    let fits = |engine: &&str| *engine == configured || *engine == GUARD;
     assert!(found.iter().all(fits), "after {when}: {found:?} under {configured}");
-    if found.contains(&"guard") {
+    if found.contains(&GUARD) {
         return Stand::Guarded;
     }
     Stand::Whole(if configured == "pebbledb" { "pebbledb" } else { "goleveldb" })
+}
+
+const GUARD: &str = "guard";
+
+/// Whose files lie at each path, whatever the config says.
+///
+/// # Panics
+/// Nothing lies there, or something that is neither a database nor a guard.
+pub(crate) fn found(home: &Path, when: &str) -> Vec<&'static str> {
+    let at = |name: &&str| {
+        let path = home.join("data").join(name);
+        assert!(path.exists(), "after {when} a node would make {} anew", path.display());
+        if path.is_file() {
+            let text = std::fs::read_to_string(&path).unwrap_or_default();
+            assert!(text.contains("transload"), "after {when}: {text}");
+            return GUARD;
+        }
+        let is_pebble = std::fs::read_dir(&path)
+            .unwrap()
+            .any(|file| file.unwrap().file_name().to_string_lossy().starts_with("OPTIONS"));
+        if is_pebble { "pebbledb" } else { "goleveldb" }
+    };
+    GOVERNED.iter().map(at).collect()
 }

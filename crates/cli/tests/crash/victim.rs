@@ -2,12 +2,12 @@
 
 use crate::contents::Contents;
 use crate::steps::Steps;
-use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpgid};
+use rustix::process::{Pid, Signal, WaitOptions, set_child_subreaper, waitpgid};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const HOME: &str = "cometbft-0.38-kvstore";
 
 /// A process that its parent has left behind must be gone by then.
-const SURVIVORS_GONE: Duration = Duration::from_secs(10);
+const SURVIVORS_GONE: Duration = Duration::from_secs(30);
 
 /// A fresh copy of the home.
 #[derive(Debug)]
@@ -58,6 +58,15 @@ impl Victim {
         self.0.path().canonicalize().unwrap().join("home")
     }
 
+    /// A copy of the home beside it, in the place of the last one.
+    pub(crate) fn copied(&self) -> PathBuf {
+        let copy = self.0.path().join("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        let copied = Command::new("cp").arg("-a").arg(self.home()).arg(&copy).status().unwrap();
+        assert!(copied.success());
+        copy
+    }
+
     /// What is in the home.
     pub(crate) fn contents(&self) -> Contents {
         Contents::of(&self.home())
@@ -65,12 +74,23 @@ impl Victim {
 
     /// Runs a command in a process that kills itself at the `step`-th durable step; 0 for never.
     pub(crate) fn doomed(&self, step: u64, command: &str, options: &[&str]) -> Run {
+        self.signalled(Signal::KILL, step, command, options)
+    }
+
+    /// Runs a command in a process that sends itself a signal at the `step`-th durable step.
+    pub(crate) fn signalled(
+        &self,
+        signal: Signal,
+        step: u64,
+        command: &str,
+        options: &[&str],
+    ) -> Run {
         let names = self.0.path().join("steps");
         // What an earlier process wrote doesn't count.
         let _ = std::fs::remove_file(&names);
         let (status, said) = self.run(
             Command::new(std::env::current_exe().unwrap())
-                .args([crate::doomed::MARK, &step.to_string()])
+                .args([crate::doomed::MARK, &signal.as_raw().to_string(), &step.to_string()])
                 .arg(&names)
                 .arg(command)
                 .arg(self.home())
@@ -78,7 +98,7 @@ impl Victim {
         );
         let steps = Steps::read(&std::fs::read_to_string(&names).unwrap_or_default());
         if status.code().is_none() {
-            assert_eq!(status.signal(), Some(9), "{command} ended by {status}: {said}");
+            assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{command}: {said}");
         }
         Run { code: status.code(), steps, said }
     }
@@ -92,36 +112,63 @@ impl Victim {
 
     /// The dataset root, as the real program computes it.
     pub(crate) fn root(&self, when: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_transload"))
-            .arg("root")
-            .arg(self.home())
-            .arg("--json")
-            .stdin(Stdio::null())
-            .output()
-            .unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "root after {when}: {said}");
-        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
-        document["dataset_root"].as_str().unwrap().to_owned()
+        let document = self.document("root");
+        let root = document["dataset_root"].as_str();
+        root.unwrap_or_else(|| panic!("root after {when}: {document}")).to_owned()
+    }
+
+    /// The document that a command of the real program prints.
+    pub(crate) fn document(&self, command: &str) -> Value {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_transload"));
+        program.arg(command).arg(self.home()).arg("--json").stdin(Stdio::null());
+        serde_json::from_slice(&program.output().unwrap().stdout).unwrap_or(Value::Null)
     }
 
     /// Runs a process to its end, in a group of its own, and checks that nobody of the group
     /// lives on.
     fn run(&self, command: &mut Command) -> (ExitStatus, String) {
+        let child = self.spawn(command);
+        self.end(child)
+    }
+
+    fn spawn(&self, command: &mut Command) -> Child {
         // Files, not pipes: a helper that lives on would hold a pipe open.
-        let words = self.0.path().join("words");
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(File::create(&words).unwrap())
+            .stderr(File::create(self.words()).unwrap())
             .process_group(0)
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    fn end(&self, mut child: Child) -> (ExitStatus, String) {
         let group = Pid::from_child(&child);
         let status = child.wait().unwrap();
         nobody_survives(group);
-        let said = std::fs::read(&words).unwrap();
+        let said = std::fs::read(self.words()).unwrap();
         (status, String::from_utf8_lossy(&said).into_owned())
+    }
+
+    fn words(&self) -> PathBuf {
+        self.0.path().join("words")
+    }
+
+    /// Starts a command of the real program, in a process group of its own.
+    pub(crate) fn start(&self, command: &str, options: &[&str]) -> Child {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_transload"));
+        self.spawn(program.arg(command).arg(self.home()).args(options))
+    }
+
+    /// Waits for the end of a started command and of its helpers.
+    pub(crate) fn ended(&self, child: Child) -> Run {
+        let (status, said) = self.end(child);
+        Run { code: status.code(), steps: Steps::default(), said }
+    }
+
+    /// Runs a command of the real program to its end.
+    pub(crate) fn real(&self, command: &str, options: &[&str]) -> Run {
+        self.ended(self.start(command, options))
     }
 }
 
