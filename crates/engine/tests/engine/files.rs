@@ -371,7 +371,11 @@ impl Engines for FileEngines {
         let unknown = || Error::new(Kind::UnknownFormat, "recognise", "no engine's files");
         let name = fs::read_to_string(path.join("ENGINE")).map_err(|_| unknown())?;
         if name.contains("and") {
-            return Err(Error::new(Kind::UnknownFormat, "recognise", "two engines have touched it"));
+            return Err(Error::new(
+                Kind::UnknownFormat,
+                "recognise",
+                "two engines have touched it",
+            ));
         }
         let bytes_on_disk = fs::read_dir(path)
             .map_err(|error| Error::io("recognise", path, error))?
