@@ -54,7 +54,8 @@ pub(crate) struct Common {
     #[arg(long, global = true, default_value = "256MiB", value_name = "SIZE", value_parser = memory)]
     pub memory: u64,
     /// About how much is read, copied, verified and retried as one piece: large enough that its
-    /// overhead vanishes, small enough that a retry costs little
+    /// overhead vanishes, small enough that a retry costs little; never more than an eighth of
+    /// --memory. A migration that is under way keeps its plan's
     #[arg(long, global = true, default_value = "16MiB", value_name = "SIZE", value_parser = chunk)]
     pub chunk: u64,
     /// The Go helper that speaks to Pebble and goleveldb [default: transload-gostore beside

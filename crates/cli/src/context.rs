@@ -70,19 +70,23 @@ impl Context {
         self.common.memory
     }
 
+    /// How large a piece is; several are held at a time.
+    fn chunk_bytes(&self) -> u64 {
+        self.common.chunk.min(self.memory_bytes_max() / 8)
+    }
+
     /// How databases are scanned.
     pub(crate) fn tally_options(&self) -> TallyOptions {
-        TallyOptions { workers: self.workers(), chunk_bytes: self.common.chunk }
+        TallyOptions { workers: self.workers(), chunk_bytes: self.chunk_bytes() }
     }
 
     /// The limits of a copy.
     pub(crate) fn limits(&self) -> Limits {
-        let chunk_bytes = self.common.chunk.min(self.memory_bytes_max() / 8);
         Limits {
             memory_bytes_max: self.memory_bytes_max(),
-            chunk_bytes,
+            chunk_bytes: self.chunk_bytes(),
             workers: u32::try_from(self.workers()).unwrap_or(u32::MAX),
-            batch_bytes_max: chunk_bytes.min(4 << 20),
+            batch_bytes_max: self.chunk_bytes().min(4 << 20),
         }
     }
 

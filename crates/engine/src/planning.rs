@@ -459,3 +459,37 @@ impl Drop for Scratch {
         let _ = fs::remove_dir_all(&self.path);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_process_s_scratch_is_swept_away_and_a_living_one_s_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let mine = Scratch::make(folder.path(), "copy", &Watch::default()).unwrap();
+        let scratch = folder.path().join("scratch");
+        // No process has this number: it is above the kernel's limit.
+        let dead = scratch.join(format!("verify-{}", u32::MAX));
+        let foreign = scratch.join("an operator's folder");
+        for path in [&dead, &foreign] {
+            fs::create_dir(path).unwrap();
+            fs::write(path.join("000001.ldb"), "a link").unwrap();
+        }
+        Scratch::sweep(folder.path()).unwrap();
+        assert!(mine.path.is_dir() && foreign.is_dir() && !dead.exists());
+        drop(mine);
+        assert_eq!(fs::read_dir(scratch).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn every_folder_on_the_way_is_private() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("attempts/0001/targets");
+        make_folder(&path).unwrap();
+        for made in path.ancestors().take(3) {
+            assert_eq!(fs::metadata(made).unwrap().permissions().mode() & 0o777, 0o700);
+        }
+    }
+}

@@ -4,7 +4,9 @@ use crate::args::{OfHome, Status as Arguments};
 use crate::context::Context;
 use crate::exit::Exit;
 use bytesize::ByteSize;
+use serde::Serialize;
 use std::fmt::Write as _;
+use std::path::Path;
 use std::time::Duration;
 use transload_engine::{Answer, Request, Result, Status, ask, read_status, state_dir_of};
 
@@ -21,14 +23,54 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
         return super::wait::run(context, args);
     }
     loop {
-        let status = read_status(&state_dir)?;
-        context.print(&status, || text(&status));
-        let is_over = status.halted
-            || !matches!(status.phase.as_str(), "copying" | "verifying" | "cutting_over");
-        if !args.follow || is_over {
+        let shown = Shown::now(&state_dir)?;
+        context.print(&shown, || text(&shown.status) + &shown.abandoned());
+        if !args.follow || shown.status.halted || !shown.running || !shown.is_at_work() {
             return Ok(Exit::Done);
         }
         std::thread::sleep(FOLLOW_EVERY);
+    }
+}
+
+/// The status, and whether a process stands behind it.
+#[derive(Serialize)]
+struct Shown {
+    #[serde(flatten)]
+    status: Status,
+    /// Whether a process owns the migration now.
+    running: bool,
+}
+
+impl Shown {
+    /// What the owner says; without one, what the last owner has written.
+    fn now(state_dir: &Path) -> Result<Self> {
+        if let Ok(Answer::Status { status }) = ask(state_dir, Request::Status) {
+            return Ok(Self { status: *status, running: true });
+        }
+        Ok(Self { status: read_status(state_dir)?, running: false })
+    }
+
+    /// Whether the phase is one in which a process works.
+    fn is_at_work(&self) -> bool {
+        ["copying", "verifying"].contains(&self.status.phase.as_str()) || self.is_between()
+    }
+
+    /// Whether the home may stand on neither side.
+    fn is_between(&self) -> bool {
+        ["cutting_over", "rolling_back", "finalizing"].contains(&self.status.phase.as_str())
+    }
+
+    /// What to say when the process is gone that should be at work.
+    fn abandoned(&self) -> String {
+        if self.running || self.status.halted || !self.is_at_work() {
+            return String::new();
+        }
+        let warning = if self.is_between() { "; don't start the node before" } else { "" };
+        format!(
+            "nobody works on it: process {} is gone\n\
+             next: `transload resume HOME` goes on{warning}\n",
+            self.status.pid
+        )
     }
 }
 

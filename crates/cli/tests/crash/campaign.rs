@@ -83,12 +83,29 @@ impl Count {
 pub(crate) fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Ledger> {
     let ledger = Ledger::of(&victim.home());
     let stand = stand::of(&victim.home(), when);
+    nobody_pretends_to_work(victim, when);
     if !ledger.is_some_and(|ledger| ledger.swap_begun) {
         assert_eq!(stand, Stand::Whole("goleveldb"), "before the swap, after {when}");
         let differences = calm.before.differences(&victim.contents(), when);
         assert!(differences.is_empty(), "before the swap, after {when}: {differences:?}");
     }
     ledger
+}
+
+/// Whoever asks is told that the process is gone, and what to do about it.
+fn nobody_pretends_to_work(victim: &Victim, when: &str) {
+    let status = victim.document("status");
+    if status["schema"] == "transload-status/1" {
+        assert_eq!(status["running"], false, "after {when}: {status}");
+    } else {
+        // Killed before there was anything to tell.
+        assert_eq!(status["exit_code"], 3, "after {when}: {status}");
+    }
+    let at_work = ["copying", "cutting_over"].iter().any(|phase| status["phase"] == *phase);
+    if at_work && status["halted"] == false {
+        let said = victim.text("status");
+        assert!(said.contains("is gone") && said.contains("transload resume"), "{said}");
+    }
 }
 
 /// Goes on after a kill and checks that nothing is done twice.

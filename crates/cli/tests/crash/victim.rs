@@ -58,6 +58,13 @@ impl Victim {
         self.0.path().canonicalize().unwrap().join("home")
     }
 
+    /// What a command of the real program prints for a person.
+    pub(crate) fn text(&self, command: &str) -> String {
+        let mut program = Command::new(env!("CARGO_BIN_EXE_transload"));
+        program.arg(command).arg(self.home()).stdin(Stdio::null());
+        String::from_utf8_lossy(&program.output().unwrap().stdout).into_owned()
+    }
+
     /// A copy of the home beside it, in the place of the last one.
     pub(crate) fn copied(&self) -> PathBuf {
         let copy = self.0.path().join("copy");
