@@ -139,6 +139,7 @@ impl<'a> OpenHome<'a> {
             databases: vec![database.clone()],
             files: Vec::new(),
             signer: None,
+            signer_unread: None,
             remote_signer: None,
             notices: Vec::new(),
         };

@@ -81,6 +81,9 @@ pub struct Home {
     pub files: Vec<FilePlan>,
     /// The signer's state, when it is kept in the home.
     pub signer: Option<SignerState>,
+    /// The signer's file, when it is there and can't be read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer_unread: Option<PathBuf>,
     /// The address at which a remote signer connects, when one is configured.
     pub remote_signer: Option<String>,
     /// What a person should know (config keys that disagree, leftovers, ...).

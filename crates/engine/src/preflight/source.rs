@@ -150,6 +150,13 @@ pub(super) fn signer_state_fenced(ground: &Ground<'_>) -> Answer {
             "the signer stands at height {}, round {}, step {}, and stays there",
             signer.height, signer.round, signer.step
         )),
-        None => Answer::passed("there is no signer state in this home"),
+        None => match &ground.home.signer_unread {
+            Some(file) => Answer::warning(
+                format!("{} is no signer's state that can be read", file.display()),
+                "nobody can say at which height the signer stands: look at the file before the \
+                 node starts",
+            ),
+            None => Answer::passed("there is no signer state in this home"),
+        },
     }
 }

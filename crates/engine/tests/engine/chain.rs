@@ -138,6 +138,7 @@ impl Profile for TestProfile {
                 file("data/signer.json", FileTreatment::Fenced),
             ],
             signer: Some(SignerState { height: 7, round: 0, step: 3 }),
+            signer_unread: None,
             remote_signer: None,
             notices: Vec::new(),
         }))

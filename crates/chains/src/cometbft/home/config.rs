@@ -60,6 +60,10 @@ fn text(item: &Item) -> Option<String> {
 fn read_config(path: &Path) -> Result<Option<Config>> {
     const OPERATION: &str = "read a config file";
     let bytes = match std::fs::metadata(path) {
+        // Reading a pipe would wait for its writer for ever.
+        Ok(metadata) if !metadata.is_file() => {
+            return Err(corrupt(path, "it is no regular file".to_owned()));
+        }
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io(OPERATION, path, error)),

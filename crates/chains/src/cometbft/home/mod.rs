@@ -17,6 +17,7 @@ pub(crate) use own::{own_address, upgrade_height};
 pub use software::Release;
 
 use config::Configs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use transload_store::{Error, Home, Kind, Result, SignerState};
 
@@ -58,6 +59,10 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
         Some(_) => None,
         None => read_signer(&signer_path(root, &configs), &mut notices),
     };
+    let signer_file = signer_path(root, &configs);
+    let signer_unread = (remote_signer.is_none() && signer.is_none())
+        .then_some(signer_file)
+        .filter(|file| file.symlink_metadata().is_ok());
     compare_keys(&configs, &mut notices);
     Ok(Some(Home {
         profile: PROFILE_ID.to_owned(),
@@ -68,6 +73,7 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
         databases: inventory.databases,
         files: inventory.files,
         signer,
+        signer_unread,
         remote_signer,
         notices,
     }))
@@ -75,11 +81,8 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
 
 /// The folder with the node's databases.
 fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
-    let has_blocks = |dir: &Path| {
-        ["blockstore.db", "state.db"].iter().any(|name| dir.join(name).symlink_metadata().is_ok())
-    };
     let data = configs.node_data_dir(root);
-    if has_blocks(&data) {
+    if has_blocks(&data)? {
         return Ok(Some(data));
     }
     if configs.is_cometbft() {
@@ -91,7 +94,7 @@ fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
         )
         .with("looked in", data.display().to_string()));
     }
-    if !has_blocks(root) {
+    if !has_blocks(root)? {
         return Ok(None);
     }
     let parent = root.parent().filter(|parent| parent.join("config/config.toml").is_file());
@@ -104,6 +107,20 @@ fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
         .with("give the home", parent.display().to_string())),
         None => Ok(Some(root.to_owned())),
     }
+}
+
+/// Whether a folder holds a node's databases. One that can't be looked into isn't taken for empty.
+fn has_blocks(dir: &Path) -> Result<bool> {
+    for name in ["blockstore.db", "state.db"] {
+        let path = dir.join(name);
+        match path.symlink_metadata() {
+            Ok(_) => return Ok(true),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
+            Err(error) => return Err(Error::io(OPERATION, &path, error)),
+        }
+    }
+    Ok(false)
 }
 
 /// Where the home's genesis document is.
@@ -122,6 +139,11 @@ fn signer_path(root: &Path, configs: &Configs) -> PathBuf {
 
 /// A signer's file that can't be read is no reason to refuse reading the home, but is said.
 fn read_signer(path: &Path, notices: &mut Vec<String>) -> Option<SignerState> {
+    // Reading a pipe would wait for its writer for ever.
+    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        notices.push(format!("the signer's state {} is no regular file", path.display()));
+        return None;
+    }
     let text = match std::fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,

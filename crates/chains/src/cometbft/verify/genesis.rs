@@ -76,6 +76,8 @@ fn read_file(ctx: &Ctx<'_>) -> Result<Option<Vec<u8>>> {
     const OPERATION: &str = "read the genesis file";
     let path = home::genesis_path(&ctx.view.home.root)?;
     match std::fs::metadata(&path) {
+        // Reading a pipe would wait for its writer for ever.
+        Ok(metadata) if !metadata.is_file() => return Ok(None),
         Ok(metadata) if metadata.len() <= GENESIS_BYTES_MAX => {}
         Ok(_) => return Ok(None),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),

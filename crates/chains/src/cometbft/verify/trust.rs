@@ -12,7 +12,12 @@ use transload_store::{Result, VerifyOptions};
 /// A tip that was cut off passes every other check.
 pub(super) fn check_signer(ctx: &Ctx<'_>, verdict: &mut Verdict) {
     let Some(signer) = ctx.view.home.signer else {
-        let why = match ctx.view.home.remote_signer {
+        let home = &ctx.view.home;
+        if home.signer_unread.is_some() {
+            verdict.skip(checks::SIGNER, 1, "the signer's state can't be read");
+            return;
+        }
+        let why = match home.remote_signer {
             Some(_) => "the signer is remote: its height can't be compared with the tip",
             None => "the home has no signer's state: a cut-off tip would not be noticed",
         };
