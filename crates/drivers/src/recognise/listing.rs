@@ -25,6 +25,11 @@ impl Listing {
             let entry = entry.map_err(failed)?;
             match entry.metadata() {
                 Ok(metadata) if metadata.is_file() => listing.bytes_on_disk += metadata.len(),
+                // Opening a pipe would wait for its other end for ever.
+                Ok(metadata) if !metadata.is_dir() && !metadata.is_symlink() => {
+                    let what = "a pipe, socket or device stands among the database's files";
+                    return Err(super::foreign(&entry.path(), what));
+                }
                 Ok(_) => {}
                 // A running node may have just deleted it.
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
