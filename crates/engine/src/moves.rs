@@ -266,6 +266,13 @@ pub trait Swapper: Send + Sync {
     /// [`crate::Kind::Stopped`] when they can't be read.
     fn fingerprint(&self, path: &Path) -> Result<Fingerprint>;
 
+    /// As [`Swapper::fingerprint`], of what nobody but us has reason to touch: a write whose time
+    /// was put back is noticed as well.
+    ///
+    /// # Errors
+    /// As [`Swapper::fingerprint`].
+    fn seal(&self, path: &Path) -> Result<Fingerprint>;
+
     /// Where the home stands.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! Checks of the target engine and of the place where targets are built.
 
 use super::{Answer, Ground};
+use crate::error::Kind;
 use crate::fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 use crate::home::{OpenHome, OpenOptions};
 use crate::planning::Scratch;
@@ -105,10 +106,11 @@ pub(super) fn keys_fit(ground: &Ground<'_>) -> Answer {
                 }
             });
         if let Err(error) = looked {
-            return Answer::from_error(
-                &error.with("database", database.name.clone()),
-                "choose another engine",
-            );
+            let next = match error.kind() {
+                Kind::Difference => "`transload verify HOME` names the damage",
+                _ => "choose another engine",
+            };
+            return Answer::from_error(&error.with("database", database.name.clone()), next);
         }
     }
     Answer::passed("every key and value fits")

@@ -24,6 +24,9 @@ impl Migration<'_> {
                 self.watch.tell(transload_observe::Event::Notice { text });
             }
         }
+        if !report.may_begin() {
+            self.tell_damage()?;
+        }
         report.into_result()?;
         self.hold_sources()?;
         {
@@ -36,6 +39,15 @@ impl Migration<'_> {
         }
         self.new_attempt()?;
         self.apply(Event::Begun, "preflight passed")
+    }
+
+    /// A damaged source is a finding; what else preflight has against it comes after that.
+    fn tell_damage(&self) -> Result<()> {
+        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        match self.open_home(&scratch) {
+            Err(error) if error.kind() == Kind::Difference => Err(error),
+            _ => Ok(()),
+        }
     }
 
     /// Makes an attempt whose number and folder were never used before. The journal's state

@@ -109,11 +109,14 @@ impl Migration<'_> {
                 self.apply(Event::FoundNew, "read back: the home stands on the target")
             }
             (Standing::Old, result) => {
+                let error = result.err();
                 let why =
-                    result.err().map_or_else(|| "for no stated reason".into(), |e| e.to_string());
+                    error.as_ref().map_or_else(|| "for no stated reason".into(), Error::to_string);
+                let hint = error.as_ref().and_then(Error::next_step);
+                let next = hint.unwrap_or("`transload resume HOME` tries again").to_owned();
                 self.apply(Event::FoundOld, &format!("the swap did not happen: {why}"))?;
                 Err(Error::new(Kind::Stopped, "cut over", format!("nothing was swapped: {why}"))
-                    .next("`transload resume HOME` tries again"))
+                    .next(next))
             }
             (Standing::Between, result) => {
                 let why =

@@ -16,7 +16,7 @@ pub use ending::SoakCheck;
 
 use crate::control::ControlServer;
 use crate::error::{Error, Kind, Result};
-use crate::history::{current_plan, keep_plan};
+use crate::history::{current_plan, keep_plan, plan_path};
 use crate::identity::HomeIdentity;
 use crate::invariant::{Observed, violations};
 use crate::journal::Journal;
@@ -88,6 +88,7 @@ impl<'a> Migration<'a> {
     /// another home's or a newer transload's.
     pub fn open(path: &Path, world: World<'a>, watch: &Watch) -> Result<Self> {
         let root = real_folder(path)?;
+        refuse_what_is_no_text(&root)?;
         let state_dir = state_dir_of(&root);
         if !Journal::path_in(&state_dir).exists() {
             // Nothing is made in a folder that is no home.
@@ -397,6 +398,20 @@ fn real_folder(path: &Path) -> Result<PathBuf> {
     if root.is_dir() { Ok(root) } else { Err(refused("this is no folder".into())) }
 }
 
+/// Plan, journal and configs are text, and name paths.
+fn refuse_what_is_no_text(root: &Path) -> Result<()> {
+    if root.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Refused,
+        "look for the home",
+        "the path is not UTF-8 text, so plan and journal can't name it",
+    )
+    .with("path", root.display().to_string())
+    .next("rename the folder, or reach it by a mount with another name; reading works as it is"))
+}
+
 /// The home as it was before a swap that is going on.
 fn home_at_swap<'a>(
     journal: &Journal,
@@ -441,13 +456,17 @@ fn settle_plan(journal: &Journal, state_dir: &Path) -> Result<Option<String>> {
 
 /// The plan file must be what the journal says.
 fn plan_in_force(state_dir: &Path, digest: &str) -> Result<Plan> {
+    let kept = crate::history::plan_log(state_dir)?;
+    let hint = kept.iter().rev().find(|entry| entry.digest == digest);
+    // A plan that was lost is in the history; one that was edited is somebody's wish.
+    if let (false, Some(entry)) = (plan_path(state_dir).exists(), hint) {
+        return Plan::read(&entry.path);
+    }
     let plan = current_plan(state_dir)?;
     let found = plan.digest()?;
     if found == digest {
         return Ok(plan);
     }
-    let kept = crate::history::plan_log(state_dir)?;
-    let hint = kept.iter().rev().find(|entry| entry.digest == digest);
     let next = match hint {
         Some(entry) => format!(
             "`{}` is the plan in force: copy it over plan.toml, or make a new plan",

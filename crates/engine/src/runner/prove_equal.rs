@@ -273,7 +273,7 @@ impl Migration<'_> {
     pub(super) fn target_prints(&self, attempt: u64) -> Result<BTreeMap<String, Fingerprint>> {
         let mut prints = BTreeMap::new();
         for one in self.planned()?.moves(attempt) {
-            prints.insert(one.database, self.world.swapper.fingerprint(&one.target)?);
+            prints.insert(one.database, self.world.swapper.seal(&one.target)?);
         }
         Ok(prints)
     }

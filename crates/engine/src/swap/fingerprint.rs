@@ -21,7 +21,16 @@ const DEPTH_MAX: usize = 32;
 /// The fingerprint of the file or folder at `path`. It doesn't depend on where that stands.
 pub(super) fn of(path: &Path) -> Result<Fingerprint> {
     let mut print = Fingerprint::default();
-    walk(path, "", 0, &mut print)?;
+    walk(path, "", Looks::AtContent, 0, &mut print)?;
+    Ok(print)
+}
+
+/// The fingerprint of something that nobody but us has reason to touch, however slightly: the
+/// time of a file's last change of any kind counts, which nobody can set back. A link made for a
+/// snapshot counts too, so this isn't for databases that others read.
+pub(super) fn seal(path: &Path) -> Result<Fingerprint> {
+    let mut print = Fingerprint::default();
+    walk(path, "", Looks::AtAnyChange, 0, &mut print)?;
     Ok(print)
 }
 
@@ -37,7 +46,22 @@ pub(super) fn first_change(before: &Fingerprint, now: &Fingerprint) -> Option<St
     })
 }
 
-fn walk(path: &Path, relative: &str, depth: usize, print: &mut Fingerprint) -> Result<()> {
+/// What a fingerprint takes for a change.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Looks {
+    /// A write, or a file in another's place.
+    AtContent,
+    /// The same, and a link or a time that was put back.
+    AtAnyChange,
+}
+
+fn walk(
+    path: &Path,
+    relative: &str,
+    looks: Looks,
+    depth: usize,
+    print: &mut Fingerprint,
+) -> Result<()> {
     let failed = |error| stopped("take a fingerprint", path, error);
     let metadata = fs::symlink_metadata(path).map_err(failed)?;
     if metadata.is_dir() {
@@ -50,7 +74,7 @@ fn walk(path: &Path, relative: &str, depth: usize, print: &mut Fingerprint) -> R
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().as_encoded_bytes().escape_ascii().to_string();
             let inner = if relative.is_empty() { name } else { format!("{relative}/{name}") };
-            walk(&entry.path(), &inner, depth + 1, print)?;
+            walk(&entry.path(), &inner, looks, depth + 1, print)?;
         }
         return Ok(());
     }
@@ -61,6 +85,9 @@ fn walk(path: &Path, relative: &str, depth: usize, print: &mut Fingerprint) -> R
         metadata.mtime(),
         metadata.mtime_nsec()
     );
+    if looks == Looks::AtAnyChange {
+        line.push_str(&format!(" changed {}.{:09}", metadata.ctime(), metadata.ctime_nsec()));
+    }
     let name = relative.rsplit('/').next().unwrap_or_default();
     if metadata.is_file() && is_rewritten(name) {
         line.push_str(&format!(" sha256 {}", digest(path).map_err(failed)?));
@@ -105,6 +132,25 @@ mod tests {
         File::open(&current).unwrap().set_modified(time).unwrap();
         let now = of(dir.path()).unwrap();
         assert_eq!(first_change(&before, &now).as_deref(), Some("CURRENT has changed"));
+    }
+
+    #[test]
+    fn a_seal_notices_a_table_whose_time_is_put_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = dir.path().join("000007.sst");
+        fs::write(&table, "content").unwrap();
+        let time = fs::metadata(&table).unwrap().modified().unwrap();
+        let (print, before) = (of(dir.path()).unwrap(), seal(dir.path()).unwrap());
+        assert_eq!(seal(dir.path()).unwrap(), before);
+        // The clock of file times is coarse: until its next tick nothing has changed.
+        let mut now = before.clone();
+        while now == before {
+            fs::write(&table, "CONTENT").unwrap();
+            File::open(&table).unwrap().set_modified(time).unwrap();
+            now = seal(dir.path()).unwrap();
+        }
+        assert_eq!(of(dir.path()).unwrap(), print, "that is what the plain one can't see");
+        assert_eq!(first_change(&before, &now).as_deref(), Some("000007.sst has changed"));
     }
 
     #[test]

@@ -6,9 +6,11 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::moves::Held;
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
@@ -41,17 +43,17 @@ impl LockTable {
         for database in databases {
             let path = database.join("LOCK");
             if path.is_file() {
-                files.push(self.lock(&path).map_err(|why| refusal(database, &why, engines))?);
+                files.push(self.lock(&path).map_err(|fault| refusal(database, &fault, engines))?);
             }
         }
         Ok(Box::new(Locks { _files: files }))
     }
 
-    fn lock(&self, path: &Path) -> std::result::Result<Arc<File>, String> {
+    fn lock(&self, path: &Path) -> std::result::Result<Arc<File>, Fault> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         open.retain(|_, file| file.strong_count() > 0);
-        let file = open_for_locking(path).map_err(|error| error.to_string())?;
-        let metadata = file.metadata().map_err(|error| error.to_string())?;
+        let file = open_for_locking(path).map_err(Fault::Failed)?;
+        let metadata = file.metadata().map_err(Fault::Failed)?;
         let identity = (metadata.dev(), metadata.ino());
         if let Some(file) = open.get(&identity).and_then(Weak::upgrade) {
             return Ok(file);
@@ -62,16 +64,51 @@ impl LockTable {
     }
 }
 
+/// Why a lock was not had.
+enum Fault {
+    /// Somebody has it.
+    Held,
+    /// The system failed to open or lock the file.
+    Failed(io::Error),
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            Errno::EAGAIN | Errno::EACCES => Fault::Held,
+            other => Fault::Failed(other.into()),
+        }
+    }
+}
+
+impl From<TryLockError> for Fault {
+    fn from(error: TryLockError) -> Self {
+        match error {
+            TryLockError::WouldBlock => Fault::Held,
+            TryLockError::Error(error) => Fault::Failed(error),
+        }
+    }
+}
+
 /// Takes the lock of an attempt, so that no second transload works on it.
 ///
 /// # Errors
 /// [`Kind::Refused`] when another process has it.
 pub(super) fn hold_attempt(attempt_dir: &Path) -> Result<File> {
     let path = attempt_dir.join("swap.lock");
-    let refused = |why: String| {
-        Error::new(Kind::Refused, "lock the attempt", why)
+    let refused = |fault: Fault| {
+        let (what, next) = match fault {
+            Fault::Held => (
+                "another transload has it".to_owned(),
+                "another transload is at work on this home: `transload status HOME` shows it",
+            ),
+            Fault::Failed(error) => {
+                (error.to_string(), "the attempt's folder must be there and writable")
+            }
+        };
+        Error::new(Kind::Refused, "lock the attempt", what)
             .with("path", path.display().to_string())
-            .next("another transload is at work on this home: `transload status HOME` shows it")
+            .next(next)
     };
     OpenOptions::new()
         .read(true)
@@ -79,7 +116,7 @@ pub(super) fn hold_attempt(attempt_dir: &Path) -> Result<File> {
         .create(true)
         .truncate(false)
         .open(&path)
-        .map_err(|error| error.to_string())
+        .map_err(Fault::Failed)
         .and_then(take_both)
         .map_err(refused)
 }
@@ -88,8 +125,8 @@ fn open_for_locking(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).open(path)
 }
 
-fn take_both(file: File) -> std::result::Result<File, String> {
-    file.try_lock().map_err(|error| error.to_string())?;
+fn take_both(file: File) -> std::result::Result<File, Fault> {
+    file.try_lock()?;
     let whole = nix::libc::flock {
         l_type: i16::try_from(nix::libc::F_WRLCK).unwrap_or(i16::MAX),
         l_whence: i16::try_from(nix::libc::SEEK_SET).unwrap_or(i16::MAX),
@@ -97,18 +134,24 @@ fn take_both(file: File) -> std::result::Result<File, String> {
         l_len: 0,
         l_pid: 0,
     };
-    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)).map_err(|error| error.to_string())?;
+    fcntl(&file, FcntlArg::F_OFD_SETLK(&whole))?;
     Ok(file)
 }
 
-fn refusal(database: &Path, why: &str, engines: &dyn Engines) -> Error {
+fn refusal(database: &Path, fault: &Fault, engines: &dyn Engines) -> Error {
+    if let Fault::Failed(error) = fault {
+        return Error::new(Kind::Refused, "lock a database", "its lock can't be taken")
+            .with("database", database.display().to_string())
+            .with("system", error.to_string())
+            .next("run transload as the databases' owner, or as root");
+    }
     let error = Error::new(Kind::Refused, "lock a database", "another process has it open")
         .with("database", database.display().to_string());
     let error = match engines.holder(database) {
         Ok(Some(holder)) => {
             error.with("process", holder.pid.to_string()).with("command", holder.command)
         }
-        _ => error.with("system", why.to_owned()),
+        _ => error,
     };
     error.next("stop the node (and whatever starts it again), then try again")
 }

@@ -103,6 +103,10 @@ impl Swapper for FileSwap {
         fingerprint::of(path)
     }
 
+    fn seal(&self, path: &Path) -> Result<Fingerprint> {
+        fingerprint::seal(path)
+    }
+
     fn standing(&self, swap: &SwapPlan) -> Result<Standing> {
         standing::of(swap, &*self.engines)
     }

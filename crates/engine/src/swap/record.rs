@@ -143,7 +143,10 @@ impl Record {
                     "a config key has another value than when the plan was made",
                 )
                 .with("file", file.path.display().to_string())
-                .next("make a new plan"));
+                .next(
+                    "put the old value back and `transload resume HOME`, or `transload rollback \
+                     HOME` and make a new plan",
+                ));
             }
             let slots = stage(disk, swap, &file, Setting::Old, 0)?;
             record.configs.insert(file.path.clone(), slots);
