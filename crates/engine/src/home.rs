@@ -298,8 +298,18 @@ fn open_store(
     };
     let store = driver
         .open_source(&database.path, &source)
-        .map_err(|error| refused_or_damaged("open the database", error))?;
+        .map_err(|error| named(refused_or_damaged("open the database", error), holder.as_ref()))?;
     Ok((recognised, holder, store))
+}
+
+/// An error that tells who has the database open, where somebody has.
+fn named(error: Error, holder: Option<&Holder>) -> Error {
+    match holder {
+        Some(holder) => {
+            error.with("process", holder.pid.to_string()).with("command", holder.command.clone())
+        }
+        None => error,
+    }
 }
 
 /// Stored bytes that contradict themselves are a difference; anything else is refused.

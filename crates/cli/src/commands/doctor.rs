@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
 use std::path::Path;
-use transload_engine::{Error, Kind, Result, state_dir_of};
+use transload_engine::{Error, Journal, Kind, Result, state_dir_of};
 use transload_store::{EngineStatus, Engines};
 
 /// Files that are listed at most; a home has a few thousand.
@@ -53,13 +53,17 @@ pub(crate) fn run(context: &Context, args: &Doctor) -> Result<Exit> {
     }
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
-    let events = context.migration(&args.home, &profiles, &watch).and_then(|migration| {
-        let events = migration.journal().events()?;
-        Ok((events, migration.journal().steps()?))
+    // Opening a migration that hasn't begun would make its journal.
+    let events = Journal::path_in(&state_dir).exists().then(|| {
+        context.migration(&args.home, &profiles, &watch).and_then(|migration| {
+            let events = migration.journal().events()?;
+            Ok((events, migration.journal().steps()?))
+        })
     });
     screen.finish();
-    let journal_error = events.as_ref().err().map(ToString::to_string);
-    if let Ok((events, steps)) = &events {
+    let journal_error =
+        events.as_ref().and_then(|events| events.as_ref().err()).map(ToString::to_string);
+    if let Some(Ok((events, steps))) = &events {
         add(&mut tar, "events.json", &json(events)?).map_err(failed)?;
         add(&mut tar, "steps.json", &json(steps)?).map_err(failed)?;
     }

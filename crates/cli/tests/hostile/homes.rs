@@ -42,6 +42,14 @@ impl Copy {
             .unwrap();
     }
 
+    /// A copy of this copy as it is now.
+    pub(crate) fn again(&self) -> Self {
+        let copy = tempfile::tempdir().unwrap();
+        let status = Command::new("cp").arg("-a").arg(self.home()).arg(copy.path()).status();
+        assert!(status.unwrap().success());
+        Self(copy)
+    }
+
     /// The home itself.
     pub(crate) fn home(&self) -> PathBuf {
         self.0.path().join("home")

@@ -7,7 +7,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 mod forgeries;
+mod holding;
 mod homes;
 mod refusals;
 mod rows;
+mod tampering;
 mod untouched;

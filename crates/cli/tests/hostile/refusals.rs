@@ -17,7 +17,7 @@ fn filled(argument: &str, copy: &Copy) -> String {
 }
 
 /// Whether a mount namespace of our own can be had.
-fn can_mount() -> bool {
+pub(crate) fn can_mount() -> bool {
     let tried = Command::new("unshare").args(["-m", "true"]).output();
     tried.is_ok_and(|output| output.status.success())
 }
