@@ -100,6 +100,20 @@ pub(crate) fn discover<'a>(
     })
 }
 
+/// Plan, journal and configs are text, and name paths.
+pub(crate) fn refuse_what_is_no_text(root: &Path) -> Result<()> {
+    if root.to_str().is_some() {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::Refused,
+        "look for the home",
+        "the path is not UTF-8 text, so plan and journal can't name it",
+    )
+    .with("path", root.display().to_string())
+    .next("rename the folder, or reach it by a mount with another name; reading works as it is"))
+}
+
 /// Makes the plan.
 ///
 /// # Errors
@@ -112,6 +126,7 @@ pub fn make_plan(
 ) -> Result<Plan> {
     request.limits.check()?;
     let (profile, home) = discover(&request.home, profiles)?;
+    refuse_what_is_no_text(&home.root)?;
     let state_dir = state_dir_of(&home.root);
     make_folder(&state_dir)?;
     let scratch = Scratch::make(&state_dir, "plan", watch)?;

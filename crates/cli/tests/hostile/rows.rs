@@ -1,7 +1,8 @@
 //! The table of bad inputs.
 
 use crate::homes::{Copy, set_key, transload};
-use std::fs;
+use std::fs::{self, Permissions};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 /// One bad input.
@@ -12,6 +13,8 @@ pub(crate) struct Row {
     pub(crate) arrange: fn(&Copy),
     /// Mounts under which the program runs, in a namespace of its own.
     pub(crate) mounts: Option<&'static str>,
+    /// Whether it runs as a user who owns nothing.
+    pub(crate) nobody: bool,
     /// The arguments; HOME and BESIDE stand for the copy's home and the folder around it.
     pub(crate) call: &'static [&'static str],
     /// The exit code.
@@ -27,10 +30,19 @@ const fn row(
     code: i32,
     says: &'static [&'static str],
 ) -> Row {
-    Row { what, arrange, mounts: None, call, code, says }
+    Row { what, arrange, mounts: None, nobody: false, call, code, says }
+}
+
+impl Row {
+    const fn as_nobody(mut self) -> Self {
+        self.nobody = true;
+        self
+    }
 }
 
 const MIGRATE: &[&str] = &["migrate", "HOME", "--to", "pebble1", "--yes"];
+/// A hash that no header has.
+const ZEROS: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 const INSPECT: &[&str] = &["inspect", "HOME", "--quick"];
 
 /// Rows that need no engine but the built-in reader.
@@ -103,6 +115,79 @@ pub(crate) const BUILTIN_ROWS: &[Row] = &[
         &["state.db", "MANIFEST-", "nothing was changed"],
     ),
     row("a format newer than this program", newer_pebble, &["root", "BESIDE/newer"], 3, &["999"]),
+    row(
+        "a config that is a pipe",
+        |copy| in_place_of(&copy.home().join("config/config.toml"), pipe),
+        INSPECT,
+        3,
+        &["no regular file", "config.toml"],
+    ),
+    row(
+        "a pipe among a database's files",
+        |copy| in_place_of(&copy.home().join("data/state.db/LOCK"), pipe),
+        INSPECT,
+        3,
+        &["pipe, socket or device", "state.db"],
+    ),
+    row(
+        "a database that is a folder of nothing",
+        |copy| {
+            in_place_of(&copy.home().join("data/state.db"), |path| fs::create_dir(path).unwrap())
+        },
+        INSPECT,
+        3,
+        &["folder is empty", "state.db"],
+    ),
+    row(
+        "a negative height",
+        as_it_is,
+        &["verify", "HOME", "--trust-height", "-1", "--trust-hash", "00"],
+        2,
+        &["-1"],
+    ),
+    row(
+        "a height of more than 64 bits",
+        as_it_is,
+        &["verify", "HOME", "--trust-height", "99999999999999999999", "--trust-hash", ZEROS],
+        2,
+        &["too large"],
+    ),
+    row(
+        "a hash that is none",
+        as_it_is,
+        &["verify", "HOME", "--trust-height", "5", "--trust-hash", "xyz"],
+        2,
+        &["xyz"],
+    ),
+    row("versions that are none", as_it_is, &["verify", "HOME", "--versions", ","], 2, &["latest"]),
+    row(
+        "a proof that is none",
+        as_it_is,
+        &["check", "HOME/config/app.toml", "--root", ZEROS],
+        3,
+        &["read the proof"],
+    ),
+    row("a table that is none", as_it_is, &["prove", "HOME", "no/table", "00"], 2, &["no/table"]),
+    row(
+        "a key that is no hex",
+        as_it_is,
+        &["prove", "HOME", "blockstore/meta", "xy"],
+        2,
+        &["hex digits"],
+    ),
+    row(
+        "a home that another user keeps closed",
+        |copy| {
+            for folder in [copy.beside(""), copy.home()] {
+                fs::set_permissions(folder, Permissions::from_mode(0o755)).unwrap();
+            }
+            fs::set_permissions(copy.home().join("data"), Permissions::from_mode(0o700)).unwrap();
+        },
+        INSPECT,
+        3,
+        &["Permission denied", "data"],
+    )
+    .as_nobody(),
     row("a config that is no TOML", broken_config, INSPECT, 3, &["not TOML", "config.toml"]),
     row("a config that is no text", binary_config, INSPECT, 3, &["not UTF-8", "config.toml"]),
     row("a status without a migration", as_it_is, &["status", "HOME"], 3, &["no migration"]),
@@ -113,6 +198,80 @@ pub(crate) const BUILTIN_ROWS: &[Row] = &[
 
 /// Rows that get as far as the target's engine.
 pub(crate) const HELPER_ROWS: &[Row] = &[
+    row(
+        "a home whose files belong to another user",
+        |copy| {
+            let data = copy.beside("");
+            let status =
+                std::process::Command::new("chmod").args(["-R", "a+rwX"]).arg(data).status();
+            assert!(status.unwrap().success());
+        },
+        MIGRATE,
+        3,
+        &["belongs to user 0", "run transload as that user, or as root"],
+    )
+    .as_nobody(),
+    row(
+        "a node whose release lacks the engine",
+        |copy| {
+            let config = copy.home().join("config/config.toml");
+            let text = fs::read_to_string(&config).unwrap();
+            fs::write(config, text.replace("version = \"0.38.12\"", "version = \"0.38.11\""))
+                .unwrap();
+        },
+        MIGRATE,
+        3,
+        &["0.38.11", "ebble"],
+    ),
+    row(
+        "a manifest that was cut off",
+        cut_manifest,
+        MIGRATE,
+        4,
+        &["state.db", "MANIFEST-", "nothing was changed"],
+    ),
+    row(
+        "a target inside the node's data",
+        as_it_is,
+        &["migrate", "HOME", "--to", "pebble1", "--target-dir", "HOME/data", "--yes"],
+        3,
+        &["not empty"],
+    ),
+    row(
+        "a chunk of a byte",
+        as_it_is,
+        &["migrate", "HOME", "--to", "pebble1", "--chunk", "1", "--yes"],
+        2,
+        &["at least"],
+    ),
+    row(
+        "a program of the node that is none",
+        as_it_is,
+        &["migrate", "HOME", "--to", "pebble1", "--node-binary", "HOME/config/app.toml"],
+        3,
+        &["no Go program", "app.toml"],
+    ),
+    row(
+        "invariants that are no TOML",
+        as_it_is,
+        &["migrate", "HOME", "--to", "pebble1", "--invariants", "HOME/config/genesis.json"],
+        3,
+        &["genesis.json"],
+    ),
+    row(
+        "a folder for targets that is a file",
+        as_it_is,
+        &["migrate", "HOME", "--to", "pebble1", "--target-dir", "HOME/config/app.toml", "--yes"],
+        3,
+        &["app.toml"],
+    ),
+    row(
+        "the state folder's name taken by a file",
+        |copy| fs::write(copy.home().join(".transload"), "").unwrap(),
+        MIGRATE,
+        3,
+        &["make the state folder", "File exists"],
+    ),
     row(
         "the engine that the home has already",
         as_it_is,
@@ -197,6 +356,7 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
     Row {
         what: "a read-only file system",
         arrange: as_it_is,
+        nobody: false,
         mounts: Some("mount --bind HOME HOME && mount -o remount,ro,bind HOME"),
         call: MIGRATE,
         code: 3,
@@ -205,6 +365,7 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
     Row {
         what: "too little space",
         arrange: empty_beside,
+        nobody: false,
         mounts: Some("mount -t tmpfs -o size=1m none BESIDE/empty"),
         call: &["migrate", "HOME", "--to", "pebble1", "--target-dir", "BESIDE/empty", "--yes"],
         code: 3,
@@ -213,6 +374,7 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
     Row {
         what: "a database that is a mount point",
         arrange: as_it_is,
+        nobody: false,
         mounts: Some("mount --bind HOME/data/state.db HOME/data/state.db"),
         call: MIGRATE,
         code: 3,
@@ -221,6 +383,7 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
     Row {
         what: "data on a mount of its own",
         arrange: as_it_is,
+        nobody: false,
         mounts: Some("mount --bind HOME/data HOME/data"),
         call: MIGRATE,
         code: 0,
@@ -229,6 +392,20 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
 ];
 
 fn as_it_is(_: &Copy) {}
+
+/// Puts something else where a file or folder was.
+fn in_place_of(path: &Path, make: fn(&Path)) {
+    if path.is_dir() {
+        fs::remove_dir_all(path).unwrap();
+    } else {
+        fs::remove_file(path).unwrap();
+    }
+    make(path);
+}
+
+fn pipe(path: &Path) {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, rustix::fs::Mode::from_raw_mode(0o600)).unwrap();
+}
 
 fn empty_beside(copy: &Copy) {
     fs::create_dir(copy.beside("empty")).unwrap();

@@ -43,7 +43,7 @@ impl Migration<'_> {
 
     /// A damaged source is a finding; what else preflight has against it comes after that.
     fn tell_damage(&self) -> Result<()> {
-        let scratch = Scratch::make(&self.state_dir, "facts")?;
+        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
         match self.open_home(&scratch) {
             Err(error) if error.kind() == Kind::Difference => Err(error),
             _ => Ok(()),

@@ -23,7 +23,7 @@ use crate::journal::Journal;
 use crate::moves::{Held, SwapPlan, Swapper, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::plan::Plan;
-use crate::planning::{Scratch, discover, make_folder, state_dir_of};
+use crate::planning::{Scratch, discover, make_folder, refuse_what_is_no_text, state_dir_of};
 use crate::preflight::{Ground, Preflight, preflight};
 use crate::report::{PhaseTime, RunReport};
 use crate::status::StatusFile;
@@ -396,20 +396,6 @@ fn real_folder(path: &Path) -> Result<PathBuf> {
     };
     let root = path.canonicalize().map_err(|error| refused(error.to_string()))?;
     if root.is_dir() { Ok(root) } else { Err(refused("this is no folder".into())) }
-}
-
-/// Plan, journal and configs are text, and name paths.
-fn refuse_what_is_no_text(root: &Path) -> Result<()> {
-    if root.to_str().is_some() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Refused,
-        "look for the home",
-        "the path is not UTF-8 text, so plan and journal can't name it",
-    )
-    .with("path", root.display().to_string())
-    .next("rename the folder, or reach it by a mount with another name; reading works as it is"))
 }
 
 /// The home as it was before a swap that is going on.
