@@ -270,7 +270,7 @@ pub(crate) const HELPER_ROWS: &[Row] = &[
         |copy| fs::write(copy.home().join(".transload"), "").unwrap(),
         MIGRATE,
         3,
-        &["make the state folder", "File exists"],
+        &[".transload", "Not a directory"],
     ),
     row(
         "the engine that the home has already",

@@ -1,6 +1,6 @@
 //! Checks of the target engine and of the place where targets are built.
 
-use super::{Answer, Ground};
+use super::{Answer, Ground, Outcome};
 use crate::error::Kind;
 use crate::fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 use crate::home::{OpenHome, OpenOptions};
@@ -122,8 +122,11 @@ pub(super) fn staging_writable(ground: &Ground<'_>) -> Answer {
         let place = existing_ancestor(&folder);
         let probe = place.join(format!(".transload-probe-{}", std::process::id()));
         let own = place.starts_with(&ground.plan.places.state_dir);
-        // Only our own folders are written to: the source's folders keep their times.
-        if !own && !is_target_dir(ground, &folder) {
+        // Only our own folders are written to: the source's folders keep their times, also when
+        // one of them was given for the targets.
+        let for_targets =
+            || is_target_dir(ground, &folder) && target_empty(ground).outcome != Outcome::Failed;
+        if !own && !for_targets() {
             continue;
         }
         if let Err(error) = fs::write(&probe, b"").and_then(|()| fs::remove_file(&probe)) {
