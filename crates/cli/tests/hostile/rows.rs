@@ -34,7 +34,7 @@ const fn row(
 }
 
 impl Row {
-    const fn as_nobody(mut self) -> Self {
+    const fn by_nobody(mut self) -> Self {
         self.nobody = true;
         self
     }
@@ -187,7 +187,7 @@ pub(crate) const BUILTIN_ROWS: &[Row] = &[
         3,
         &["Permission denied", "data"],
     )
-    .as_nobody(),
+    .by_nobody(),
     row("a config that is no TOML", broken_config, INSPECT, 3, &["not TOML", "config.toml"]),
     row("a config that is no text", binary_config, INSPECT, 3, &["not UTF-8", "config.toml"]),
     row("a status without a migration", as_it_is, &["status", "HOME"], 3, &["no migration"]),
@@ -210,7 +210,7 @@ pub(crate) const HELPER_ROWS: &[Row] = &[
         3,
         &["belongs to user 0", "run transload as that user, or as root"],
     )
-    .as_nobody(),
+    .by_nobody(),
     row(
         "a node whose release lacks the engine",
         |copy| {
