@@ -78,7 +78,7 @@ pub struct View {
     pub bytes_total: u64,
     /// From 0 to 1.
     pub fraction: f64,
-    /// Bytes a second, lately.
+    /// Bytes a second, lately; 0 in a stage that doesn't count bytes.
     pub bytes_per_second: u64,
     /// Entries a second since the stage began.
     pub entries_per_second: u64,
@@ -170,7 +170,8 @@ impl Progress {
             bytes_done: done,
             bytes_total: total,
             fraction: fraction(done, total),
-            bytes_per_second: rate,
+            // What is certified is counted in things to check, not in bytes.
+            bytes_per_second: if self.certified.is_some() { 0 } else { rate },
             entries_per_second: per_second(entries_done, elapsed),
             eta_seconds: (rate > 0).then(|| left.div_ceil(rate)),
             elapsed_seconds: elapsed.as_secs(),

@@ -97,14 +97,21 @@ fn text(status: &Status) -> String {
     );
     if let Some(progress) = &status.progress {
         let eta = progress.eta_seconds.map_or_else(String::new, |left| format!(", {left} s left"));
+        // A stage that doesn't count bytes has no rate.
+        let bytes = match progress.bytes_per_second {
+            0 => String::new(),
+            rate => format!(
+                ", {} of {}, {}/s",
+                ByteSize(progress.bytes_done),
+                ByteSize(progress.bytes_total),
+                ByteSize(rate)
+            ),
+        };
         let _ = writeln!(
             text,
-            "{}: {:.1} %, {} of {}, {}/s{eta}, {} retried, {} failed",
+            "{}: {:.1} %{bytes}{eta}, {} retried, {} failed",
             progress.stage,
             progress.fraction * 100.0,
-            ByteSize(progress.bytes_done),
-            ByteSize(progress.bytes_total),
-            ByteSize(progress.bytes_per_second),
             progress.retried,
             progress.failed
         );

@@ -104,9 +104,12 @@ fn describe(view: &View) -> String {
     let stage = view.stage.map_or("", |stage| stage.name());
     // The fraction is between 0 and 1 and kept in thousandths.
     let percent = view.fraction * 100.0;
-    let rate = bytesize::ByteSize(view.bytes_per_second);
+    let rate = match view.bytes_per_second {
+        0 => String::new(),
+        rate => format!(", {}/s", bytesize::ByteSize(rate)),
+    };
     let eta = view.eta_seconds.map_or_else(String::new, |left| format!(", {left} s left"));
-    format!("{stage}: {percent:.1} %, {rate}/s{eta}")
+    format!("{stage}: {percent:.1} %{rate}{eta}")
 }
 
 fn bar() -> ProgressBar {

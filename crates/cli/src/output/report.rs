@@ -31,7 +31,7 @@ pub(crate) fn text(report: &RunReport) -> String {
     }
     let _ = writeln!(
         text,
-        "  {} records, {} copied at {}/s, peak memory {}",
+        "  {} records, {} copied at {}/s, peak memory {} (helper processes come on top)",
         report.records,
         ByteSize(report.bytes_copied),
         ByteSize(report.copy_bytes_per_second),

@@ -172,7 +172,12 @@ impl<'a> Migration<'a> {
     /// # Errors
     /// [`Kind::Stopped`] when the journal can't be read.
     pub fn report(&self) -> Result<Option<RunReport>> {
-        self.journal.note(notes::REPORT)
+        let mut report: Option<RunReport> = self.journal.note(notes::REPORT)?;
+        if let Some(report) = &mut report {
+            // It was made when the verification ended, and phases go on since.
+            report.phases = self.phase_times(report.attempt)?;
+        }
+        Ok(report)
     }
 
     /// Puts a plan in force. Possible before anything was copied, or after everything ended.

@@ -256,7 +256,12 @@ impl Migration<'_> {
             attempt,
             plan_digest: plan.digest()?,
             phases,
-            records: dataset.tables().iter().map(|table| table.records).sum(),
+            records: databases
+                .iter()
+                .filter(|one| one.fate == Fate::Moves)
+                .flat_map(|one| &one.tables)
+                .map(|table| table.records)
+                .sum(),
             bytes_copied,
             copy_bytes_per_second: u64::try_from(rate).unwrap_or(u64::MAX),
             peak_memory_bytes,
