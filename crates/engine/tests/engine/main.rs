@@ -5,6 +5,7 @@
 mod chain;
 mod convert;
 mod crash;
+mod faults;
 mod files;
 mod plain_swap;
 mod run;

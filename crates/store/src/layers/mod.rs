@@ -1,5 +1,9 @@
 //! Layers: stores around stores. Each passes the contract suite like any driver.
 
+mod fault;
 mod meter;
+mod throttle;
 
+pub use fault::{Call, Fault, Schedule, Trouble};
 pub use meter::{Meter, MeterReading};
+pub use throttle::{Pace, Paces, Throttle};
