@@ -137,6 +137,15 @@ fn a_new_chain_makes_blocks_with_transactions_on_its_new_engine() {
     pairs.push(pair);
     node.wait_for_height(tip + 2);
     chain::compare_pairs(node.rpc, &pairs);
+    // Both look at the databases while the node goes on writing them.
+    let rpc = format!("http://127.0.0.1:{}", home.rpc_port);
+    let waited = transload("status", &home, &["--wait", "--rpc", &rpc, "--timeout", "60"]);
+    let checks = waited["checks"].as_array().unwrap();
+    assert!(checks.iter().any(|check| check["checked"] != "0"), "{waited}");
+    assert!(checks.iter().all(|check| check["failed"] == "0"), "{waited}");
+    transload("finalize", &home, &["--yes"]);
+    let seen = node.rpc.height().unwrap();
+    node.wait_for_height(seen + 2);
     node.stop();
     transload("verify", &home, &[]);
 }

@@ -165,7 +165,9 @@ pub(crate) enum Command {
         text says why and what to do instead.")]
     Rollback(Confirmed),
     /// Free the old databases, when you are sure: there is no way back afterwards
-    #[command(after_help = "Example:\n  transload finalize ~/.gaia")]
+    #[command(after_help = "Example:\n  transload finalize ~/.gaia\n\n\
+        The new databases are read through and checked first, under a running node too. If \
+        anything is wrong with them nothing is freed.")]
     Finalize(Confirmed),
     /// Write a redacted archive that helps somebody else to see what is wrong
     #[command(after_help = "Example:\n  transload doctor ~/.gaia support.tar\n\n\
@@ -404,7 +406,8 @@ pub(crate) struct Status {
     /// Go on showing it until the migration stops or ends
     #[arg(long, conflicts_with = "wait")]
     pub(crate) follow: bool,
-    /// Wait until the node, which you start, has made a block on the new databases
+    /// Wait until the node, which you start, has made a block on the new databases, and check
+    /// them with that block
     #[arg(long)]
     pub(crate) wait: bool,
     /// The node's RPC address

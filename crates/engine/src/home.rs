@@ -3,13 +3,15 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::tally::{DatabaseTally, TallyOptions, tally};
+use crate::watch::Watch;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use transload_model::commitment::{Dataset, TableCommitment};
 use transload_model::layout::{Layout, RawLayout};
 use transload_model::record::TableName;
 use transload_model::report::Verdict;
+use transload_observe::{Event, Stage};
 use transload_store::{
     ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised, Snapshot,
     SourceOptions, Store, VerifyOptions,
@@ -173,18 +175,37 @@ impl<'a> OpenHome<'a> {
         self.databases.get(name)
     }
 
-    /// Hashes every database into its tables.
+    /// Reads every entry of every database and hashes it into its tables.
     ///
     /// # Errors
-    /// As [`tally`], with the database named.
+    /// As [`tally`], with the database named; [`Kind::Stopped`] when the watch asks to stop.
     pub fn tallies(
         &self,
         options: TallyOptions,
-        progress: &(dyn Fn(&str, u64, u64) -> bool + Sync),
+        watch: &Watch,
     ) -> Result<BTreeMap<String, DatabaseTally>> {
+        let stage = Stage::Verifying;
+        for (name, open) in &self.databases {
+            watch.tell(Event::DatabaseBegan {
+                stage,
+                database: name.clone(),
+                // How many chunks there are is known only inside; one stands for all.
+                chunks: 1,
+                chunks_done: 0,
+                bytes_estimate: open.recognised.bytes_on_disk,
+            });
+        }
         let mut tallies = BTreeMap::new();
         for (name, open) in &self.databases {
-            let report = |entries, bytes| progress(name, entries, bytes);
+            let sum = Mutex::new((0, 0));
+            let report = |more_entries, more_bytes| {
+                let mut sum = sum.lock().unwrap_or_else(PoisonError::into_inner);
+                *sum = (sum.0 + more_entries, sum.1 + more_bytes);
+                let (entries, bytes) = *sum;
+                let database = name.clone();
+                watch.tell(Event::Advanced { stage, database, chunk: 0, entries, bytes });
+                !watch.cancel.is_asked()
+            };
             let tally = tally(&*open.snapshot, &*open.layout, options, &report)
                 .map_err(|error| error.with("database", name.clone()))?;
             tallies.insert(name.clone(), tally);

@@ -190,10 +190,9 @@ pub fn next(state: State, event: Event) -> Result<(State, &'static [Effect]), Re
     match (state, event) {
         (State::In(phase), _) => row(phase),
         (State::Halted(phase), Event::ResumeAsked) => Ok((State::In(phase), entry(phase))),
-        // A halted migration can go back, be finalized or replanned as from its phase.
-        (State::Halted(phase), Event::RollBackAsked | Event::FinalizeAsked | Event::PlanMade) => {
-            row(phase)
-        }
+        // A halted migration can go back or be replanned as from its phase. Nothing is freed
+        // while something is known to be wrong.
+        (State::Halted(phase), Event::RollBackAsked | Event::PlanMade) => row(phase),
         (State::Halted(_), _) => Err(refused),
     }
 }

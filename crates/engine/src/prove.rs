@@ -6,6 +6,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::home::OpenHome;
 use crate::tally::TallyOptions;
+use crate::watch::Watch;
 use transload_model::commitment::TableCommitment;
 use transload_model::layout::Placement;
 use transload_model::merkle::{Hash, inclusion_path};
@@ -17,14 +18,15 @@ use transload_store::{KeyRange, Scan};
 ///
 /// # Errors
 /// [`Kind::Usage`] when there is no such table or record; [`Kind::Difference`] when the data
-/// can't be read.
+/// can't be read; [`Kind::Stopped`] when the watch asks to stop.
 pub fn prove(
     home: &OpenHome<'_>,
     table: &TableName,
     key: &[u8],
     options: TallyOptions,
+    watch: &Watch,
 ) -> Result<RecordProof> {
-    let tallies = home.tallies(options, &|_, _, _| true)?;
+    let tallies = home.tallies(options, watch)?;
     let tables: Vec<TableCommitment> =
         tallies.into_values().flat_map(|tally| tally.tables).collect();
     let dataset = home.dataset(tables)?;

@@ -14,7 +14,9 @@ pub(crate) fn run(context: &Context, args: &Prove) -> Result<Exit> {
         hex::decode(&args.key).map_err(|_| usage("the key is given in hex digits".to_owned()))?;
     let scratch = context.scratch()?;
     let open = context.open(&args.path, None, scratch.path())?;
-    let proof = prove(&open, &table, &key, context.tally_options())?;
-    context.print_json(&proof);
+    let (watch, screen) = context.watch()?;
+    let proof = prove(&open, &table, &key, context.tally_options(), &watch);
+    screen.finish();
+    context.print_json(&proof?);
     Ok(Exit::Done)
 }

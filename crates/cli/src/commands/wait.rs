@@ -1,14 +1,18 @@
-//! `transload status --wait`: until the node has made a block on the new databases.
+//! `transload status --wait`: until the node has made a block on the new databases, and that
+//! block is in order.
 //!
-//! Transload never starts or stops a node; it asks the node's RPC how high it is.
+//! Transload never starts or stops a node; it asks the node's RPC how high it is, and then reads
+//! the databases under the running node.
 
 use crate::args::Status as Arguments;
 use crate::context::Context;
 use crate::exit::Exit;
 use serde::Serialize;
 use serde_json::Value;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
-use transload_engine::{Error, Kind, Result, current_plan, state_dir_of};
+use transload_engine::{Error, Kind, Result, SoakCheck, current_plan, phase::Phase, state_dir_of};
+use transload_model::report::CheckCount;
 
 /// How often the node is asked.
 const ASK_EVERY: Duration = Duration::from_secs(1);
@@ -25,6 +29,8 @@ struct Document {
     height_at_swap: String,
     height_now: String,
     catching_up: bool,
+    /// What was checked of the databases with the new block; none once the soak is over.
+    checks: Vec<CheckCount>,
 }
 
 /// Runs the command.
@@ -40,17 +46,22 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
         if let Ok((height, catching_up)) = answer
             && height > at_swap
         {
-            let document = Document {
-                schema: "transload.wait.v1",
-                height_at_swap: at_swap.to_string(),
-                height_now: height.to_string(),
-                catching_up,
-            };
-            context.print(&document, || {
-                let note = if catching_up { ", catching up with its peers" } else { "" };
-                format!("the node is at height {height}, after {at_swap} at the swap{note}\n")
-            });
-            return Ok(Exit::Done);
+            let look = look(context, args)?;
+            // What the node says may be ahead of what it has written.
+            let is_written = look.as_ref().is_none_or(SoakCheck::has_proven_itself);
+            if is_written {
+                let document = Document {
+                    schema: "transload.wait.v1",
+                    height_at_swap: at_swap.to_string(),
+                    height_now: height.to_string(),
+                    catching_up,
+                    checks: look
+                        .and_then(|look| look.verdict)
+                        .map_or_else(Vec::new, |verdict| verdict.checks),
+                };
+                context.print(&document, || text(&document));
+                return Ok(Exit::Done);
+            }
         }
         if began.elapsed() >= Duration::from_secs(args.timeout) {
             let last = match answer {
@@ -63,6 +74,38 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
         }
         std::thread::sleep(ASK_EVERY);
     }
+}
+
+/// Looks at the databases as the node has left them. Nothing to look at unless the home soaks.
+fn look(context: &Context, args: &Arguments) -> Result<Option<SoakCheck>> {
+    let (watch, screen) = context.watch()?;
+    let profiles = context.profiles();
+    let look = context.migration(&args.home, &profiles, &watch).and_then(|mut migration| {
+        if migration.state()?.phase() == Phase::Soaking {
+            migration.check_soak().map(Some)
+        } else {
+            Ok(None)
+        }
+    });
+    screen.finish();
+    look
+}
+
+fn text(document: &Document) -> String {
+    let note = if document.catching_up { ", catching up with its peers" } else { "" };
+    let mut text = format!(
+        "the node is at height {}, after {} at the swap{note}\n",
+        document.height_now, document.height_at_swap
+    );
+    if !document.checks.is_empty() {
+        let checked: u64 = document.checks.iter().map(|check| check.checked).sum();
+        let _ = writeln!(
+            text,
+            "the databases with the new block are in order: {checked} things checked in {} checks",
+            document.checks.len()
+        );
+    }
+    text
 }
 
 /// The node's height and whether it is catching up.

@@ -77,6 +77,27 @@ fn a_turned_bit_of_a_verified_table_is_noticed_though_the_files_time_was_put_bac
 }
 
 #[test]
+fn old_databases_are_not_freed_while_a_bit_of_the_new_ones_is_turned() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = swapped();
+    let home = copy.home();
+    turn_a_bit(&a_table(&home.join("data/blockstore.db"), "sst"));
+    let kept = home.join(ATTEMPT).join("kept");
+    let before = imprint(&kept);
+    let outcome = call(&home, &["finalize", "--yes"]);
+    assert_eq!(outcome.code, 4, "{}", outcome.said);
+    assert!(outcome.said.contains("nothing was freed"), "{}", outcome.said);
+    assert!(outcome.said.contains("blockstore.db"), "{}", outcome.said);
+    let again = call(&home, &["finalize", "--yes"]);
+    assert_eq!(again.code, 3, "{}", again.said);
+    assert_eq!(changed(&before, &imprint(&kept)), Vec::<PathBuf>::new());
+    assert_eq!(call(&home, &["rollback", "--yes"]).code, 0);
+    assert_eq!(call(&home, &["verify"]).code, 0);
+}
+
+#[test]
 fn a_target_that_was_exchanged_for_its_own_copy_is_noticed() {
     if helper().is_none() {
         return;

@@ -3,37 +3,12 @@
 use super::prove_equal::target_prints_note;
 use super::{Migration, notes, refusal};
 use crate::error::{Error, Kind, Result};
-use crate::invariant::Observed;
 use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
 use std::fs;
-use transload_model::report::Verdict;
 use transload_observe::Stage;
-use transload_store::{ChainFacts, VerifyOptions, VersionChoice};
-
-/// Findings that an error names; the verdict has more.
-const FINDINGS_NAMED_MAX: usize = 10;
-
-/// What a look at the soaking home showed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SoakCheck {
-    /// The last height when the home was swapped.
-    pub height_at_swap: Option<u64>,
-    /// The last height now.
-    pub height_now: Option<u64>,
-    /// What the chain's checks say; `None` while the node has made no new header.
-    pub verdict: Option<Verdict>,
-}
-
-impl SoakCheck {
-    /// Whether the node has made a header on the target, and it is in order.
-    #[must_use]
-    pub fn has_proven_itself(&self) -> bool {
-        self.verdict.as_ref().is_some_and(|verdict| verdict.failed() == 0)
-    }
-}
 
 impl Migration<'_> {
     /// Swaps. The caller has asked whoever must say go.
@@ -198,97 +173,6 @@ impl Migration<'_> {
         }
     }
 
-    /// Checks the first header that the node makes on the target, with the node running or not.
-    ///
-    /// # Errors
-    /// [`Kind::Refused`] when the home doesn't soak; [`Kind::Difference`] when a check fails:
-    /// the migration halts.
-    pub fn check_soak(&mut self) -> Result<SoakCheck> {
-        if self.state()?.phase() != Phase::Soaking {
-            return Err(Error::new(Kind::Refused, "look at the soak", "the home doesn't soak")
-                .next(super::next_step(self.state()?)));
-        }
-        self.look_again()?;
-        let at_swap = self.facts_at_swap()?.unwrap_or_default();
-        let result = self.soak_now(&at_swap);
-        let failed = match result {
-            Ok(check) => match check.verdict.as_ref().filter(|verdict| verdict.failed() > 0) {
-                None => return Ok(check),
-                Some(verdict) => {
-                    let error = Error::new(
-                        Kind::Difference,
-                        "look at the soak",
-                        "the chain's checks failed on what the node made",
-                    );
-                    verdict
-                        .findings
-                        .iter()
-                        .take(FINDINGS_NAMED_MAX)
-                        .fold(error, |error, finding| error.with("finding", finding.to_string()))
-                }
-            },
-            Err(error) => error,
-        };
-        let halts = matches!(failed.kind(), Kind::Difference | Kind::InvariantViolated);
-        if halts && self.state()? == State::In(Phase::Soaking) {
-            self.settle(Err(failed.repeat()))?;
-        }
-        Err(failed)
-    }
-
-    fn soak_now(&self, at_swap: &ChainFacts) -> Result<SoakCheck> {
-        let scratch = Scratch::make(&self.state_dir, "soak", &self.watch)?;
-        let open = self.open_home(&scratch)?;
-        let facts = open.facts().clone();
-        let mut check = SoakCheck {
-            height_at_swap: at_swap.height_last,
-            height_now: facts.height_last,
-            verdict: None,
-        };
-        if facts.height_last < at_swap.height_last {
-            return Err(Error::new(
-                Kind::Difference,
-                "look at the soak",
-                "the home has fewer blocks than when it was swapped",
-            ));
-        }
-        if facts.height_last == at_swap.height_last {
-            return Ok(check);
-        }
-        let limits = self.planned()?.limits;
-        let options = VerifyOptions {
-            trust: self.planned()?.verify.trust()?,
-            versions: VersionChoice::Latest,
-            memory_bytes_max: limits.driver_bytes(),
-            workers: limits.workers_that_fit(),
-            scratch_dir: scratch.path.clone(),
-        };
-        let go_on = |_, _| !self.watch.cancel.is_asked();
-        check.verdict = Some(open.verify(&options, &go_on)?);
-        // The chain has grown, so invariants on exact heights and counts ended with the swap.
-        self.check_growth_invariants(facts)?;
-        Ok(check)
-    }
-
-    fn check_growth_invariants(&self, facts: ChainFacts) -> Result<()> {
-        use crate::invariant::{Invariant, violations};
-        let lasting: Vec<Invariant> = self
-            .planned()?
-            .invariants
-            .iter()
-            .filter(|one| {
-                matches!(one, Invariant::HeightAtLeast { .. } | Invariant::FirstHeightAtMost { .. })
-            })
-            .cloned()
-            .collect();
-        match violations(&lasting, &Observed::facts_only(facts)).first() {
-            None => Ok(()),
-            Some(first) => {
-                Err(Error::new(Kind::InvariantViolated, "look at the soak", first.clone()))
-            }
-        }
-    }
-
     /// Goes back to the source.
     ///
     /// # Errors
@@ -359,16 +243,22 @@ impl Migration<'_> {
         }
     }
 
-    /// Frees the copies that the home doesn't stand on: the old databases after a swap, the
-    /// targets after a rollback.
+    /// Frees the copies that the home doesn't stand on: the old databases after a swap, once
+    /// the new ones were read through and checked as they are now; the targets after a rollback.
     ///
     /// # Errors
-    /// [`Kind::Refused`] in any other phase; [`Kind::Stopped`] when something can't be removed.
+    /// [`Kind::Refused`] in any other phase; [`Kind::Difference`] when the new databases aren't
+    /// in order: the migration halts and nothing is freed; [`Kind::Stopped`] when something
+    /// can't be removed.
     pub fn finalize(&mut self, asked_by: &str) -> Result<()> {
         if self.state()?.phase() == Phase::Finalizing {
             return self.resume();
         }
+        next(self.state()?, Event::FinalizeAsked).map_err(refusal)?;
         self.watch.go_on("finalize")?;
+        if self.state()?.phase() == Phase::Soaking {
+            self.look_before_freeing()?;
+        }
         self.apply(Event::FinalizeAsked, &format!("asked by {asked_by}"))?;
         self.free()
     }
@@ -423,7 +313,7 @@ impl Migration<'_> {
     }
 
     /// The home's files are others after a swap.
-    fn look_again(&mut self) -> Result<()> {
+    pub(super) fn look_again(&mut self) -> Result<()> {
         let (profile, home) = discover(&self.home.root, self.world.profiles)?;
         self.profile = profile;
         self.home = home;

@@ -11,8 +11,9 @@ mod attempt;
 mod build;
 mod ending;
 mod prove_equal;
+mod soak;
 
-pub use ending::SoakCheck;
+pub use soak::SoakCheck;
 
 use crate::control::ControlServer;
 use crate::error::{Error, Kind, Result};
@@ -483,7 +484,10 @@ fn refusal(refused: crate::phase::Refused) -> Error {
 /// What a person can do in a state.
 fn next_step(state: State) -> &'static str {
     match state {
-        State::Halted(Phase::Soaking) => "look at the report; `transload rollback HOME` goes back",
+        State::Halted(Phase::Soaking) => {
+            "`transload status HOME` says what was found; `transload rollback HOME` goes back, \
+             `transload resume HOME` lets the soak go on"
+        }
         State::Halted(_) => "`transload resume HOME` goes on, `transload rollback HOME` goes back",
         State::In(phase) => match phase {
             Phase::Planned => "`transload migrate HOME` begins",

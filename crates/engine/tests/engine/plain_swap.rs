@@ -1,6 +1,7 @@
 //! A plain swapper for tests of the runner: two renames a database, then the config. It keeps
 //! the trait's promises on a healthy disk; guards and exchanges are the real one's.
 
+use crate::files::read_database;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -120,7 +121,9 @@ impl Swapper for PlainSwapper {
 
     fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()> {
         let is_new = self.standing(swap)? == Standing::New;
-        assert_eq!(now.height_last.is_some(), is_new, "facts are read where they can be");
+        let is_readable = swap.moves.iter().all(|one| read_database(&one.live).is_ok());
+        let expected = is_new && is_readable;
+        assert_eq!(now.height_last.is_some(), expected, "facts are read where they can be");
         match self.forbid_back.lock().unwrap().clone() {
             Some(why) => Err(Error::new(Kind::Refused, "roll back", why)),
             None => Ok(()),

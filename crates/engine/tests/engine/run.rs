@@ -1,7 +1,7 @@
 //! Whole migrations of small homes, through every phase and every way out of it.
 
 use crate::chain::{TestProfile, block, blocks, config, tree, write_home};
-use crate::files::{FileEngines, read_database, write_database};
+use crate::files::{Entries, FileEngines, read_database, write_database};
 use crate::plain_swap::PlainSwapper;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -173,6 +173,52 @@ fn finalize_frees_the_old_copy_and_nothing_before_it_does() {
     assert_eq!(bench.state(), State::In(Phase::Finalized));
     let again = bench.open(|migration| migration.finalize("the test")).unwrap().unwrap_err();
     assert_eq!(again.kind(), Kind::Refused);
+}
+
+fn replace_blocks(bench: &Bench, entries: &Entries) {
+    fs::remove_dir_all(bench.database("blocks.db")).unwrap();
+    write_database(&bench.database("blocks.db"), Engine::Pebble2, entries);
+}
+
+#[test]
+fn finalize_frees_nothing_while_the_new_databases_are_not_in_order() {
+    type Spoil = fn(&Bench);
+    let spoils: [(&str, Spoil); 3] = [
+        ("b/00000700", |bench| {
+            let mut forged = blocks(HEIGHTS);
+            forged.get_mut(b"b/00000700".as_slice()).unwrap()[3] ^= 1;
+            replace_blocks(bench, &forged);
+        }),
+        ("fewer blocks", |bench| replace_blocks(bench, &blocks(HEIGHTS - 1))),
+        // No check of the chain looks at this database: only reading it through finds it out.
+        ("state.db", |bench| {
+            let folder = bench.database("state.db");
+            let mut runs: Vec<_> =
+                fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+            runs.sort();
+            let run = runs.iter().find(|run| run.extension().is_some()).unwrap();
+            let bytes = fs::read(run).unwrap();
+            fs::write(run, &bytes[..bytes.len() - 7]).unwrap();
+        }),
+    ];
+    for (words, spoil) in spoils {
+        let bench = Bench::new();
+        bench.migrate().unwrap();
+        let kept = bench.home().join(".transload/attempts/0001/kept/blocks.db");
+        spoil(&bench);
+        let finalize =
+            || bench.open(|migration| migration.finalize("the test")).unwrap().unwrap_err();
+        let error = finalize();
+        assert_eq!(error.kind(), Kind::Difference, "{words}: {error}");
+        assert!(error.to_string().contains(words), "{words}: {error}");
+        assert_eq!(bench.state(), State::Halted(Phase::Soaking), "{words}");
+        assert_eq!(finalize().kind(), Kind::Refused, "{words}: a person has to look first");
+        bench.open(|migration| migration.resume()).unwrap().unwrap();
+        assert_eq!(finalize().kind(), Kind::Difference, "{words}");
+        assert_eq!(read_database(&kept).unwrap(), blocks(HEIGHTS), "{words}");
+        bench.open(|migration| migration.roll_back("the test")).unwrap().unwrap();
+        assert_eq!(read_database(&bench.database("blocks.db")).unwrap(), blocks(HEIGHTS));
+    }
 }
 
 #[test]
