@@ -172,22 +172,12 @@ impl Context {
         })
     }
 
-    /// A folder that goes away with the command: in `--scratch`, else beside `path`, where hard
-    /// links to its neighbours are possible.
+    /// A folder that goes away with the command in `--scratch`, where that is given.
     ///
     /// # Errors
     /// [`Kind::Refused`] when it can't be made.
-    pub(crate) fn scratch_beside(&self, path: &Path) -> Result<tempfile::TempDir> {
-        let beside = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if self.common.scratch.is_some() {
-            return self.scratch();
-        }
-        let dir = beside.unwrap_or_else(|| Path::new("."));
-        tempfile::Builder::new().prefix(".transload-").tempdir_in(dir).map_err(|error| {
-            Error::new(Kind::Refused, "make a scratch folder", error.to_string())
-                .with("path", dir.display().to_string())
-                .next("give a folder that can be written with --scratch DIR")
-        })
+    pub(crate) fn named_scratch(&self) -> Result<Option<tempfile::TempDir>> {
+        self.common.scratch.is_some().then(|| self.scratch()).transpose()
     }
 
     /// Opens the home or database at `path`.

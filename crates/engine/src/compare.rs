@@ -3,7 +3,7 @@
 //! Equal roots end the comparison after 32 bytes. Where they differ, the segment lists tell
 //! which stretches to read again.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::home::OpenHome;
 use std::collections::BTreeMap;
 use transload_model::commitment::{Dataset, Segment, TableCommitment};
@@ -131,7 +131,7 @@ fn records_in(
     home: &OpenHome<'_>,
     difference: &TableDifference,
 ) -> Result<BTreeMap<Vec<u8>, Hash>> {
-    let read = |error| Error::store(Kind::Difference, "scan", error);
+    let read = |error| Error::reading("scan", error);
     let mut records = BTreeMap::new();
     for open in home.databases() {
         let tables = open.layout.tables();

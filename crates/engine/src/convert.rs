@@ -13,7 +13,10 @@ use crate::limits::Limits;
 use crate::tally::aligned_ranges;
 use crate::verify::{VerifyJob, verify_database};
 use crate::watch::Watch;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use transload_model::commitment::Dataset;
@@ -23,6 +26,10 @@ use transload_store::{Engines, TargetOptions, Weakness};
 
 /// The file that marks a folder as ours.
 const MARKER: &str = "transload-partial";
+
+/// Beside the marker: the folder in which the target is built, with whatever files its engine
+/// puts next to it, and the folder of links to the source.
+const FOLDERS: [&str; 2] = ["build", "scratch"];
 
 /// What to convert.
 #[derive(Clone, Debug)]
@@ -41,8 +48,9 @@ pub struct ConvertRequest {
     pub limits: Limits,
     /// Weaker promises that somebody accepted.
     pub accepted: Vec<Weakness>,
-    /// An existing folder for the source's linked snapshot; best on its file system.
-    pub scratch_dir: PathBuf,
+    /// An existing folder for the source's linked snapshot, best on its file system; `None` for
+    /// one beside the target, which a later conversion clears away if this one is killed.
+    pub scratch_dir: Option<PathBuf>,
 }
 
 /// A finished conversion.
@@ -84,10 +92,15 @@ pub fn convert(
     let driver = engines
         .driver(request.engine)
         .map_err(|error| Error::store(Kind::Refused, "find the target's driver", error))?;
+    engines
+        .recognise(&request.source)
+        .map_err(|error| Error::store(Kind::Refused, "recognise the source", error))?;
+    let staging = Staging::make(&request.target)?;
+    watch.step("convert: staging folder made");
     let options = |name: &str| {
-        let scratch_dir = request.scratch_dir.join(name);
+        let scratch_dir = request.scratch_dir.as_ref().unwrap_or(&staging.scratch);
         OpenOptions {
-            scratch_dir,
+            scratch_dir: scratch_dir.join(name),
             memory_bytes_max: request.limits.driver_bytes(),
             space: request.source_space.clone(),
         }
@@ -99,13 +112,12 @@ pub fn convert(
     if needs_a_look(&guarantees) {
         refuse_what_does_not_fit(&*source.snapshot, &guarantees, watch)?;
     }
-    let staging = Staging::make(&request.target)?;
     let target_options = TargetOptions {
         space: request.target_space.clone(),
         memory_bytes_max: request.limits.driver_bytes(),
     };
     let ranges = aligned_ranges(&*source.snapshot, &*source.layout, request.limits.chunk_bytes)
-        .map_err(|error| Error::store(Kind::Difference, "divide", error))?;
+        .map_err(|error| Error::reading("divide", error))?;
     let log = MemoryLog::default();
     let name = source.database.name.as_str();
 
@@ -114,6 +126,7 @@ pub fn convert(
     let target = driver
         .create_target(&staging.database, &target_options)
         .map_err(|error| target_fault("make the target", error))?;
+    watch.step("convert: target made");
     let job = CopyJob {
         database: name,
         source: &*source.snapshot,
@@ -124,6 +137,7 @@ pub fn convert(
     };
     let _totals = copy_database(job, &log, watch)?;
     target.close().map_err(|error| target_fault("close the target", error))?;
+    watch.step("convert: target closed");
     watch.tell(Event::StageEnded { stage: Stage::Copying });
     let copy_time = began.elapsed();
 
@@ -149,7 +163,7 @@ pub fn convert(
     watch.tell(Event::StageEnded { stage: Stage::Verifying });
     let verify_time = began.elapsed();
 
-    staging.publish(&request.target)?;
+    staging.publish(&request.target, watch)?;
     Ok(Conversion {
         from: source.recognised.engine,
         to: request.engine,
@@ -213,10 +227,13 @@ fn io(kind: Kind, operation: &'static str, path: &Path, error: std::io::Error) -
 }
 
 /// A folder beside the target in which it is built. Removed when the conversion ends, however
-/// it ends; one that a killed conversion left behind is recognised by its marker.
+/// it ends; one that a killed conversion left behind is recognised by its marker, which comes
+/// before anything else and goes after it.
 struct Staging {
     folder: PathBuf,
     database: PathBuf,
+    scratch: PathBuf,
+    marker: PathBuf,
     _lock: File,
 }
 
@@ -232,35 +249,58 @@ impl Staging {
         folder_name.push(".transload-partial");
         let folder = target.with_file_name(folder_name);
         let marker = folder.join(MARKER);
-        if folder.exists() && !marker.is_file() {
-            return Err(Error::new(
-                Kind::Refused,
-                "make the staging folder",
-                "something that is not ours stands where the target is to be built",
-            )
-            .with("path", folder.display().to_string()));
+        let say = |why: &str| {
+            Error::new(Kind::Refused, "make the staging folder", why)
+                .with("path", folder.display().to_string())
+        };
+        match fs::create_dir(&folder) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                let mut entries = fs::read_dir(&folder).map_err(|error| refused(&folder, error))?;
+                // An empty one may be ours, killed before it was marked.
+                if !marker.is_file() && entries.next().is_some() {
+                    return Err(say(
+                        "something that is not ours stands where the target is to be built",
+                    ));
+                }
+            }
+            Err(error) => return Err(refused(&folder, error)),
         }
-        fs::create_dir_all(&folder).map_err(|error| refused(&folder, error))?;
         let lock = File::create(&marker).map_err(|error| refused(&marker, error))?;
-        lock.try_lock().map_err(|_| {
-            Error::new(
-                Kind::Refused,
-                "make the staging folder",
-                "another conversion to this target is running",
-            )
-            .with("path", folder.display().to_string())
-        })?;
-        let database = folder.join(name);
-        remove(&database).map_err(|error| refused(&database, error))?;
-        Ok(Self { folder, database, _lock: lock })
+        let is_ours = || {
+            let (held, named) = (lock.metadata().ok()?, fs::symlink_metadata(&marker).ok()?);
+            Some((held.dev(), held.ino()) == (named.dev(), named.ino()))
+        };
+        if lock.try_lock().is_err() || is_ours() != Some(true) {
+            return Err(say("another conversion to this target is running"));
+        }
+        let [build, scratch] = FOLDERS.map(|name| folder.join(name));
+        let this = Self { database: build.join(name), scratch, folder, marker, _lock: lock };
+        this.empty().map_err(|error| refused(&this.folder, error))?;
+        for made in [&build, &this.scratch] {
+            fs::create_dir(made).map_err(|error| refused(made, error))?;
+        }
+        Ok(this)
+    }
+
+    /// Removes all but the marker.
+    fn empty(&self) -> std::io::Result<()> {
+        for name in FOLDERS {
+            match fs::remove_dir_all(self.folder.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Moves the database out, to `target`.
-    fn publish(self, target: &Path) -> Result<()> {
+    fn publish(self, target: &Path, watch: &Watch) -> Result<()> {
         let failed =
             |path: &Path, error| io(Kind::Stopped, "put the target in its place", path, error);
         refuse_what_is_there(target)?;
-        fs::rename(&self.database, target).map_err(|error| failed(target, error))?;
+        move_to_where_nothing_is(&self.database, target).map_err(|error| failed(target, error))?;
+        watch.step("convert: target in its place");
         let parent = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent,
             _ => Path::new("."),
@@ -274,15 +314,18 @@ impl Staging {
 impl Drop for Staging {
     fn drop(&mut self) {
         // Best effort: what remains carries the marker and is replaced by the next conversion.
-        let _ = fs::remove_dir_all(&self.folder);
+        if self.empty().is_ok() {
+            let _ = fs::remove_file(&self.marker);
+            let _ = fs::remove_dir(&self.folder);
+        }
     }
 }
 
-fn remove(path: &Path) -> std::io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+/// Moves, and fails when something has come to stand at `to` in the meantime, where the file
+/// system can tell.
+fn move_to_where_nothing_is(from: &Path, to: &Path) -> std::io::Result<()> {
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(from, to),
+        other => Ok(other?),
     }
 }

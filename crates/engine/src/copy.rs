@@ -175,7 +175,7 @@ struct Fault {
 
 impl Fault {
     fn source(error: transload_store::Error) -> Self {
-        Self { retry: error.is_retryable(), error: source_fault("read the source", error) }
+        Self { retry: error.is_retryable(), error: Error::reading("read the source", error) }
     }
 
     fn target(error: transload_store::Error) -> Self {
@@ -188,16 +188,6 @@ impl From<Error> for Fault {
     fn from(error: Error) -> Self {
         Self { error, retry: false }
     }
-}
-
-/// How a failure to read a side is seen: contradicting bytes are a difference, everything else
-/// can be resumed.
-pub(crate) fn source_fault(operation: &'static str, error: transload_store::Error) -> Error {
-    let kind = match error.kind() {
-        transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => Kind::Difference,
-        _ => Kind::Stopped,
-    };
-    Error::store(kind, operation, error)
 }
 
 pub(crate) fn target_fault(operation: &'static str, error: transload_store::Error) -> Error {

@@ -66,6 +66,19 @@ impl Error {
         this.caused_by(error)
     }
 
+    /// A store that couldn't be read: only bytes that contradict themselves are a difference, and
+    /// whatever else failed says nothing about them.
+    #[must_use]
+    pub fn reading(operation: &'static str, error: transload_store::Error) -> Self {
+        let kind = match error.kind() {
+            transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
+                Kind::Difference
+            }
+            _ => Kind::Stopped,
+        };
+        Self::store(kind, operation, error)
+    }
+
     /// Adds a named detail.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

@@ -1,8 +1,7 @@
 //! How long a migration takes and how much space it needs, from a short sample read of the
 //! source. The plan says how the figures came about; the run's report says what it really was.
 
-use crate::copy::source_fault;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::Estimate;
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
@@ -42,7 +41,7 @@ pub struct Sample {
 /// # Errors
 /// Those of reading.
 pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Result<Sample> {
-    let fault = |error| source_fault("read a sample", error);
+    let fault = |error| Error::reading("read a sample", error);
     let began = Instant::now();
     let mut scan = Scan::new(snapshot, &KeyRange::all()).map_err(fault)?;
     let mut walk = ChunkWalk::new(layout);

@@ -1,7 +1,6 @@
 //! Whether a target can hold what a source has: keys and values within its limits, and promises
 //! no weaker than the source's unless somebody accepted that.
 
-use crate::copy::source_fault;
 use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 use transload_model::report::printable_key;
@@ -55,7 +54,7 @@ pub fn refuse_what_does_not_fit(
     target: &Guarantees,
     watch: &Watch,
 ) -> Result<()> {
-    let fault = |error| source_fault("look for long keys", error);
+    let fault = |error| Error::reading("look for long keys", error);
     let mut scan = Scan::new(source, &KeyRange::all()).map_err(fault)?;
     let mut seen: u64 = 0;
     while let Some((key, value)) = scan.next().map_err(fault)? {

@@ -108,7 +108,7 @@ impl<'a> OpenHome<'a> {
             Self { profile: Some(profile), home, facts: ChainFacts::default(), databases };
         this.facts = profile
             .facts(this.view())
-            .map_err(|error| Error::store(Kind::Difference, "read the chain's facts", error))?;
+            .map_err(|error| refused_or_damaged("read the chain's facts", error))?;
         Ok(this)
     }
 
@@ -233,13 +233,9 @@ impl<'a> OpenHome<'a> {
     ) -> Result<Verdict> {
         match self.profile {
             None => Ok(Verdict::nothing()),
-            Some(profile) => profile.verify(self.view(), options, progress).map_err(|error| {
-                let kind = match error.kind() {
-                    transload_store::Kind::Cancelled => Kind::Stopped,
-                    _ => Kind::Difference,
-                };
-                Error::store(kind, "verify", error)
-            }),
+            Some(profile) => profile
+                .verify(self.view(), options, progress)
+                .map_err(|error| Error::reading("verify", error)),
         }
     }
 
@@ -343,7 +339,7 @@ fn refused_or_damaged(operation: &'static str, error: transload_store::Error) ->
 }
 
 fn unreadable(error: transload_store::Error) -> Error {
-    Error::store(Kind::Difference, "take a snapshot", error)
+    refused_or_damaged("take a snapshot", error)
 }
 
 fn share_of(memory_bytes_max: u64, databases: usize) -> u64 {

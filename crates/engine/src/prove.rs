@@ -93,7 +93,7 @@ fn leaves_in(
     range: &KeyRange,
     wanted: &[u8],
 ) -> Result<Leaves> {
-    let read = |error| Error::store(Kind::Difference, "scan", error);
+    let read = |error| Error::reading("scan", error);
     let hasher = RecordHasher::new(table);
     let mut found = Leaves { leaves: Vec::new(), value: Vec::new() };
     for open in home.databases() {

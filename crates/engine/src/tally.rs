@@ -66,7 +66,7 @@ pub fn tally_range(
     range: &KeyRange,
     mut each: impl FnMut(&[u8], &[u8]) -> Result<()>,
 ) -> Result<(ChunkTally, ScanReceipt)> {
-    let read = |error| Error::store(Kind::Difference, "scan", error);
+    let read = |error| Error::reading("scan", error);
     let mut scan = Scan::new(snapshot, range).map_err(read)?;
     let mut walk = ChunkWalk::new(layout);
     while let Some((key, value)) = scan.next().map_err(read)? {
@@ -98,7 +98,7 @@ pub fn tally(
     progress: &(dyn Fn(u64, u64) -> bool + Sync),
 ) -> Result<DatabaseTally> {
     let ranges = aligned_ranges(snapshot, layout, options.chunk_bytes)
-        .map_err(|error| Error::store(Kind::Difference, "divide", error))?;
+        .map_err(|error| Error::reading("divide", error))?;
     let next = AtomicUsize::new(0);
     let joined = Mutex::new(Joined::new(layout, ranges.len()));
     let failure: Mutex<Option<Error>> = Mutex::new(None);

@@ -5,7 +5,7 @@
 //! nothing is never a success; a [`VerifiedDatabase`] exists only after all of it.
 
 use crate::chunks::{ChunkLog, VerifiedChunk, for_each_chunk, not_copied};
-use crate::copy::{estimate, range_of, source_fault};
+use crate::copy::{estimate, range_of};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::tally::disorder;
@@ -209,7 +209,7 @@ fn read_back(
     range: &KeyRange,
     watch: &Watch,
 ) -> Result<(ScanReceipt, ChunkTally)> {
-    let fault = |error| source_fault("read the target back", error);
+    let fault = |error| Error::reading("read the target back", error);
     let mut scan = Scan::new(job.target, range).map_err(fault)?;
     let mut walk = ChunkWalk::new(job.layout);
     let (mut entries, mut bytes, mut told) = (0u64, 0u64, 0u64);
@@ -229,7 +229,7 @@ fn read_back(
 }
 
 fn digest_only(source: &dyn Snapshot, range: &KeyRange) -> Result<ScanReceipt> {
-    let fault = |error| source_fault("read the source again", error);
+    let fault = |error| Error::reading("read the source again", error);
     let mut scan = Scan::new(source, range).map_err(fault)?;
     while scan.next().map_err(fault)?.is_some() {}
     scan.receipt().map_err(fault)
@@ -237,7 +237,7 @@ fn digest_only(source: &dyn Snapshot, range: &KeyRange) -> Result<ScanReceipt> {
 
 /// Walks both sides of a chunk together and names the keys that differ.
 fn differing_keys(job: &VerifyJob<'_>, range: &KeyRange) -> Result<Vec<Finding>> {
-    let fault = |error| source_fault("name the differences", error);
+    let fault = |error| Error::reading("name the differences", error);
     let mut source = Side::new(job.source, range).map_err(fault)?;
     let mut target = Side::new(job.target, range).map_err(fault)?;
     let mut findings = Vec::new();

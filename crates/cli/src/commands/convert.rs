@@ -27,7 +27,7 @@ struct Document {
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Convert) -> Result<Exit> {
     refuse_inside_the_source(&args.source, &args.target)?;
-    let scratch = context.scratch_beside(&args.target)?;
+    let scratch = context.named_scratch()?;
     let request = ConvertRequest {
         source: args.source.clone(),
         source_space: args.space.clone(),
@@ -36,7 +36,7 @@ pub(crate) fn run(context: &Context, args: &Convert) -> Result<Exit> {
         target_space: args.target_space.clone(),
         limits: context.limits(),
         accepted: args.accept_weaker.clone(),
-        scratch_dir: scratch.path().to_owned(),
+        scratch_dir: scratch.as_ref().map(|folder| folder.path().to_owned()),
     };
     let (watch, screen) = context.watch()?;
     let conversion = convert(&request, context.engines(), &watch);

@@ -49,7 +49,7 @@ impl Calm {
 }
 
 /// Says how many kills there were.
-struct Count {
+pub(crate) struct Count {
     what: &'static str,
     steps: u64,
     changes: usize,
@@ -57,17 +57,17 @@ struct Count {
 }
 
 impl Count {
-    fn of(what: &'static str, steps: &Steps) -> Self {
+    pub(crate) fn of(what: &'static str, steps: &Steps) -> Self {
         let (steps, changes) = (steps.count(), steps.that_change_something().len());
         Self { what, steps, changes, kills: AtomicU64::new(0) }
     }
 
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         self.kills.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Every kill that was asked for must have happened.
-    fn tell(self, asked: u64) {
+    pub(crate) fn tell(self, asked: u64) {
         let kills = self.kills.load(Ordering::Relaxed);
         let Self { what, steps, changes, .. } = self;
         let syncs = steps - changes as u64;

@@ -14,6 +14,7 @@
 
 mod campaign;
 mod contents;
+mod conversions;
 mod doomed;
 mod halts;
 mod ledger;
@@ -38,6 +39,7 @@ const CASES: &[Case] = &[
     ("a_second_kill_while_going_on_changes_nothing", campaign::resumed_twice),
     ("a_kill_at_any_step_of_a_rollback_is_ended_byte_for_byte", campaign::rollback),
     ("a_kill_at_any_step_of_finalize_leaves_the_new_databases_alone", campaign::finalize),
+    ("a_kill_at_any_step_of_convert_leaves_nothing_or_all_at_its_target", conversions::killed),
     ("a_kill_at_any_moment_is_ended_as_an_operator_would", moments::killed),
     ("a_signal_stops_a_migration_cleanly_and_resume_goes_on", halts::stopped),
     ("a_node_started_at_any_stop_of_the_swap_serves_or_refuses", nodes::started),

@@ -92,6 +92,17 @@ impl Victim {
         command: &str,
         options: &[&str],
     ) -> Run {
+        let home = self.home();
+        let words = [&[command, home.to_str().unwrap()], options].concat();
+        self.signalled_words(signal, step, &words)
+    }
+
+    /// As [`Victim::doomed`], with every word of the command line given.
+    pub(crate) fn doomed_words(&self, step: u64, words: &[&str]) -> Run {
+        self.signalled_words(Signal::KILL, step, words)
+    }
+
+    fn signalled_words(&self, signal: Signal, step: u64, words: &[&str]) -> Run {
         let names = self.0.path().join("steps");
         // What an earlier process wrote doesn't count.
         let _ = std::fs::remove_file(&names);
@@ -99,13 +110,11 @@ impl Victim {
             Command::new(std::env::current_exe().unwrap())
                 .args([crate::doomed::MARK, &signal.as_raw().to_string(), &step.to_string()])
                 .arg(&names)
-                .arg(command)
-                .arg(self.home())
-                .args(options),
+                .args(words),
         );
         let steps = Steps::read(&std::fs::read_to_string(&names).unwrap_or_default());
         if status.code().is_none() {
-            assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{command}: {said}");
+            assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{words:?}: {said}");
         }
         Run { code: status.code(), steps, said }
     }

@@ -1,7 +1,7 @@
 //! The phase Copying: builds every target, closes it, takes it in and gives it its owner.
 
 use super::Migration;
-use crate::copy::{CopyJob, copy_database, source_fault, target_fault};
+use crate::copy::{CopyJob, copy_database, target_fault};
 use crate::error::{Error, Kind, Result};
 use crate::home::OpenDatabase;
 use crate::invariant::Observed;
@@ -72,7 +72,7 @@ impl Migration<'_> {
                 return self.finish_target(attempt, source, &build_path, &target_path);
             }
             None => aligned_ranges(&*source.snapshot, &*source.layout, plan.limits.chunk_bytes)
-                .map_err(|error| source_fault("divide", error))?,
+                .map_err(|error| Error::reading("divide", error))?,
         };
         // Made before, and killed before its chunks were journaled: nothing in it counts.
         remove(&build_path)?;

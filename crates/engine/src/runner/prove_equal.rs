@@ -179,7 +179,7 @@ impl Migration<'_> {
             scratch_dir,
         };
         let view = HomeView { home: &self.home, databases: after };
-        let seen = |error| crate::copy::source_fault("check the target", error);
+        let seen = |error| Error::reading("check the target", error);
         let facts = self.profile.facts(view).map_err(seen)?;
         self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });
         let progress = |done, total| {

@@ -26,8 +26,6 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         let source = folder.path().join("source.db");
         write_database(&source, Engine::Goleveldb, content);
-        let scratch_dir = folder.path().join("scratch");
-        std::fs::create_dir(&scratch_dir).unwrap();
         let request = ConvertRequest {
             source,
             source_space: None,
@@ -36,7 +34,7 @@ impl Bench {
             target_space: None,
             limits: Limits { chunk_bytes: 64 << 10, batch_bytes_max: 9_000, ..Limits::default() },
             accepted: Vec::new(),
-            scratch_dir,
+            scratch_dir: None,
         };
         Self { folder, engines: FileEngines::new(), watch: Watch::default(), request }
     }
@@ -54,7 +52,7 @@ impl Bench {
             .unwrap()
             .map(|entry| PathBuf::from(entry.unwrap().file_name()))
             .collect();
-        names.retain(|name| name != Path::new("source.db") && name != Path::new("scratch"));
+        names.retain(|name| name != Path::new("source.db"));
         names.sort();
         names
     }
@@ -160,9 +158,19 @@ fn what_a_killed_conversion_left_behind_is_replaced_and_nothing_else_is() {
     assert_eq!(bench.run().unwrap_err().kind(), Kind::Refused);
     assert!(partial.join("precious").exists());
     std::fs::write(partial.join("transload-partial"), "").unwrap();
-    std::fs::create_dir(partial.join("target.db")).unwrap();
+    std::fs::create_dir_all(partial.join("build/target.db")).unwrap();
+    std::fs::write(partial.join("build/target.db-wal"), "of a killed engine").unwrap();
     bench.run().unwrap();
     assert_eq!(read_database(bench.target()).unwrap(), entries(10));
+    assert!(partial.join("precious").exists());
+}
+
+#[test]
+fn a_conversion_that_was_killed_before_it_could_mark_its_folder_stands_in_nobodys_way() {
+    let bench = Bench::new(&entries(10), Engine::Pebble1);
+    std::fs::create_dir(bench.folder.path().join("target.db.transload-partial")).unwrap();
+    bench.run().unwrap();
+    assert_eq!(bench.leftovers(), [Path::new("target.db")]);
 }
 
 #[test]
