@@ -114,15 +114,23 @@ pub(crate) fn helper() -> Option<PathBuf> {
 /// What must not change below a folder: names, sizes, times, modes, owners and bytes. Nothing
 /// below `.transload` counts, nor the time of the folder that holds it.
 pub(crate) fn imprint(folder: &Path) -> BTreeMap<PathBuf, String> {
+    try_imprint(folder).unwrap()
+}
+
+/// As [`imprint`], of a folder that somebody may be writing.
+///
+/// # Errors
+/// A file went away in the meantime.
+pub(crate) fn try_imprint(folder: &Path) -> std::io::Result<BTreeMap<PathBuf, String>> {
     let mut imprints = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(&folder).unwrap() {
-            let path = entry.unwrap().path();
+        for entry in std::fs::read_dir(&folder)? {
+            let path = entry?.path();
             if path.file_name() == Some(".transload".as_ref()) {
                 continue;
             }
-            let about = std::fs::symlink_metadata(&path).unwrap();
+            let about = std::fs::symlink_metadata(&path)?;
             let mut imprint = format!(
                 "{:o} {}:{} {} {}.{} ",
                 about.mode(),
@@ -135,12 +143,12 @@ pub(crate) fn imprint(folder: &Path) -> BTreeMap<PathBuf, String> {
             if about.is_dir() {
                 folders.push(path.clone());
             } else if about.is_file() {
-                imprint += &hex::encode(Sha256::digest(std::fs::read(&path).unwrap()));
+                imprint += &hex::encode(Sha256::digest(std::fs::read(&path)?));
             }
             imprints.insert(path, imprint);
         }
     }
-    imprints
+    Ok(imprints)
 }
 
 /// Names of what differs between two imprints.
