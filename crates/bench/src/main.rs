@@ -154,12 +154,8 @@ fn peer(arguments: &Arguments, words: &[&std::ffi::OsStr]) -> Result<Figure> {
 /// One thread through our own reader.
 fn scan(source: &Path, scratch: &Path) -> Result<Figure> {
     let failed = |error: transload_store::Error| error.to_string();
-    let options = SourceOptions {
-        scratch_dir: scratch.to_owned(),
-        space: None,
-        memory_bytes_max: 64 << 20,
-        live: false,
-    };
+    let options =
+        SourceOptions { scratch_dir: scratch.to_owned(), space: None, memory_bytes_max: 64 << 20 };
     measure::timed(|| {
         let store = transload_drivers::leveldb::open(source, &options).map_err(failed)?;
         let snapshot = store.snapshot().map_err(failed)?;

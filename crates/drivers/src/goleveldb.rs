@@ -38,6 +38,10 @@ impl Driver for Goleveldb {
         )
     }
 
+    fn link_snapshot(&self, path: &Path, into: &Path) -> Result<()> {
+        crate::leveldb::link_snapshot(path, into)
+    }
+
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
         crate::leveldb::open(path, options)
     }

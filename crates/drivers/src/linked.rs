@@ -32,15 +32,7 @@ pub(crate) struct LinkedSnapshot {
 impl LinkedSnapshot {
     /// Makes a snapshot of `source` in the existing folder `scratch`.
     pub(crate) fn make(source: &Path, scratch: &Path) -> Result<Self> {
-        let listed = Listing::of(source)?;
-        if !listed.others.iter().any(|name| is_root(name)) {
-            return Err(Error::new(
-                Kind::NotFound,
-                OPERATION,
-                "neither CURRENT nor a manifest marker is there",
-            )
-            .with("path", source.display().to_string()));
-        }
+        check_root(source)?;
         let dir = scratch.join("linked");
         // A process that was killed may have left one: links and copies, nothing of the source.
         if dir.exists() {
@@ -48,88 +40,112 @@ impl LinkedSnapshot {
         }
         fs::create_dir(&dir).map_err(|error| Error::io(OPERATION, &dir, error))?;
         let snapshot = Self { dir };
-        for _ in 0..ATTEMPTS_MAX {
-            if snapshot.attempt(source)? {
-                return Ok(snapshot);
-            }
-        }
-        Err(Error::new(Kind::Busy, OPERATION, "the directory changes too fast")
-            .with("path", source.display().to_string())
-            .with("attempts", ATTEMPTS_MAX.to_string())
-            .retryable())
+        link(source, &snapshot.dir)?;
+        Ok(snapshot)
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.dir
     }
+}
 
-    /// One try; false when the source moved meanwhile.
-    fn attempt(&self, source: &Path) -> Result<bool> {
-        let before = Listing::of(source)?;
-        self.forget_copies()?;
-        for name in &before.tables {
-            if !self.link(source, name)? {
-                return Ok(false);
-            }
-        }
-        let Some(manifest) = Manifest::of(source, &before)? else { return Ok(false) };
-        for name in &before.others {
-            let length = if *name == manifest.name { Some(manifest.length) } else { None };
-            if !self.copy(source, name, length)? {
-                return Ok(false);
-            }
-        }
-        let after = Listing::of(source)?;
-        let unmoved = Manifest::of(source, &after)?.is_some_and(|again| again == manifest);
-        // A table that came meanwhile belongs to no manifest yet, and one that went is linked.
-        Ok(unmoved && after.others == before.others)
+/// Makes a snapshot of `source` in the existing folder `into`, in the place of an earlier one.
+pub(crate) fn link_into(source: &Path, into: &Path) -> Result<()> {
+    check_root(source)?;
+    // A table's name may stand for other bytes than those that were linked.
+    for name in Listing::of(into)?.tables {
+        let path = into.join(name);
+        fs::remove_file(&path).map_err(|error| Error::io(OPERATION, &path, error))?;
     }
+    link(source, into)
+}
 
-    /// Links a table; false when it is gone. A file system that can't link gets a copy.
-    fn link(&self, source: &Path, name: &str) -> Result<bool> {
-        let (from, to) = (source.join(name), self.dir.join(name));
-        match fs::hard_link(&from, &to) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
-            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::CrossesDevices
-                        | ErrorKind::PermissionDenied
-                        | ErrorKind::Unsupported
-                        | ErrorKind::TooManyLinks
-                ) =>
-            {
-                self.copy(source, name, None)
-            }
-            Err(error) => Err(Error::io(OPERATION, &from, error)),
+fn check_root(source: &Path) -> Result<()> {
+    if Listing::of(source)?.others.iter().any(|name| is_root(name)) {
+        return Ok(());
+    }
+    let what = "neither CURRENT nor a manifest marker is there";
+    Err(Error::new(Kind::NotFound, OPERATION, what).with("path", source.display().to_string()))
+}
+
+fn link(source: &Path, into: &Path) -> Result<()> {
+    for _ in 0..ATTEMPTS_MAX {
+        if attempt(source, into)? {
+            return Ok(());
         }
     }
+    Err(Error::new(Kind::Busy, OPERATION, "the directory changes too fast")
+        .with("path", source.display().to_string())
+        .with("attempts", ATTEMPTS_MAX.to_string())
+        .retryable())
+}
 
-    /// Copies a file, or its first `length` bytes; false when it is gone or shorter.
-    fn copy(&self, source: &Path, name: &str, length: Option<u64>) -> Result<bool> {
-        let (from, to) = (source.join(name), self.dir.join(name));
-        let file = match File::open(&from) {
-            Ok(file) => file,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
-            Err(error) => return Err(Error::io(OPERATION, &from, error)),
-        };
-        let mut copy = File::create(&to).map_err(|error| Error::io(OPERATION, &to, error))?;
-        let copied = std::io::copy(&mut file.take(length.unwrap_or(u64::MAX)), &mut copy)
-            .and_then(|copied| copy.flush().map(|()| copied))
-            .map_err(|error| Error::io(OPERATION, &from, error))?;
-        Ok(length.is_none_or(|length| copied == length))
-    }
-
-    /// Removes what an earlier try copied; its links stay.
-    fn forget_copies(&self) -> Result<()> {
-        for name in Listing::of(&self.dir)?.others {
-            let path = self.dir.join(name);
-            fs::remove_file(&path).map_err(|error| Error::io(OPERATION, &path, error))?;
+/// One try; false when the source moved meanwhile.
+fn attempt(source: &Path, into: &Path) -> Result<bool> {
+    let before = Listing::of(source)?;
+    forget_copies(into)?;
+    for name in &before.tables {
+        if !link_table(source, into, name)? {
+            return Ok(false);
         }
-        Ok(())
     }
+    let Some(manifest) = Manifest::of(source, &before)? else { return Ok(false) };
+    for name in &before.others {
+        let length = if *name == manifest.name { Some(manifest.length) } else { None };
+        if !copy(source, into, name, length)? {
+            return Ok(false);
+        }
+    }
+    let after = Listing::of(source)?;
+    let unmoved = Manifest::of(source, &after)?.is_some_and(|again| again == manifest);
+    // A table that came meanwhile belongs to no manifest yet, and one that went is linked.
+    Ok(unmoved && after.others == before.others)
+}
+
+/// Links a table; false when it is gone. A file system that can't link gets a copy.
+fn link_table(source: &Path, into: &Path, name: &str) -> Result<bool> {
+    let (from, to) = (source.join(name), into.join(name));
+    match fs::hard_link(&from, &to) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error)
+            if matches!(
+                error.kind(),
+                ErrorKind::CrossesDevices
+                    | ErrorKind::PermissionDenied
+                    | ErrorKind::Unsupported
+                    | ErrorKind::TooManyLinks
+            ) =>
+        {
+            copy(source, into, name, None)
+        }
+        Err(error) => Err(Error::io(OPERATION, &from, error)),
+    }
+}
+
+/// Copies a file, or its first `length` bytes; false when it is gone or shorter.
+fn copy(source: &Path, into: &Path, name: &str, length: Option<u64>) -> Result<bool> {
+    let (from, to) = (source.join(name), into.join(name));
+    let file = match File::open(&from) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
+        Err(error) => return Err(Error::io(OPERATION, &from, error)),
+    };
+    let mut copy = File::create(&to).map_err(|error| Error::io(OPERATION, &to, error))?;
+    let copied = std::io::copy(&mut file.take(length.unwrap_or(u64::MAX)), &mut copy)
+        .and_then(|copied| copy.flush().map(|()| copied))
+        .map_err(|error| Error::io(OPERATION, &from, error))?;
+    Ok(length.is_none_or(|length| copied == length))
+}
+
+/// Removes what an earlier try copied; its links stay.
+fn forget_copies(into: &Path) -> Result<()> {
+    for name in Listing::of(into)?.others {
+        let path = into.join(name);
+        fs::remove_file(&path).map_err(|error| Error::io(OPERATION, &path, error))?;
+    }
+    Ok(())
 }
 
 impl Drop for LinkedSnapshot {

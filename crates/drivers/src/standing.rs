@@ -59,23 +59,6 @@ pub(crate) fn make_empty_folder(path: &Path) -> Result<()> {
     }
 }
 
-/// A database that is being written can't be read file by file.
-#[cfg(any(feature = "lmdb", feature = "redb", feature = "sqlite"))]
-pub(crate) fn refuse_live(live: bool, path: &Path, engine: &str) -> Result<()> {
-    if !live {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Busy,
-        "open",
-        format!(
-            "{engine} changes its file in place, so it can't be read beside a process that \
-             writes it without taking part in its locks; stop that process"
-        ),
-    )
-    .with("path", path.display().to_string()))
-}
-
 /// Makes the name of a new file durable.
 pub(crate) fn sync_folder_of(path: &Path) -> Result<()> {
     let folder = match path.parent() {

@@ -103,7 +103,8 @@ pub fn compare(left: &Dataset, right: &Dataset) -> Comparison {
 /// Memory: 32 bytes and the key of every record in the stretches.
 ///
 /// # Errors
-/// [`Kind::Difference`] when a side can't be read.
+/// [`crate::Kind::Difference`] when a side's bytes contradict themselves; [`crate::Kind::Stopped`] when
+/// one can't be read otherwise.
 pub fn compare_keys(
     left: &OpenHome<'_>,
     right: &OpenHome<'_>,

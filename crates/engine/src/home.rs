@@ -2,6 +2,7 @@
 //! before anything opens it, nothing below the source changed.
 
 use crate::error::{Error, Kind, Result};
+use crate::opening::{OpenedStore, open_all, refused_or_damaged, unreadable};
 use crate::tally::{DatabaseTally, TallyOptions, tally};
 use crate::watch::Watch;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{
     ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised, Snapshot,
-    SourceOptions, Store, VerifyOptions,
+    Store, VerifyOptions,
 };
 
 /// How to open.
@@ -57,7 +58,11 @@ pub struct OpenHome<'a> {
     home: Home,
     facts: ChainFacts,
     databases: BTreeMap<String, OpenDatabase>,
+    of_one_moment: bool,
 }
+
+const NOT_OF_ONE_MOMENT: &str = "a node writes these databases without a pause, so each was read \
+    as of a moment of its own: heights and roots may not fit together";
 
 impl Opener for OpenHome<'_> {
     fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>> {
@@ -97,15 +102,23 @@ impl<'a> OpenHome<'a> {
         engines: &dyn Engines,
         options: &OpenOptions,
     ) -> Result<Self> {
-        let share = share_of(options.memory_bytes_max, home.databases.len());
+        let (stores, of_one_moment) = open_all(&home.databases, engines, options)?;
         let mut databases = BTreeMap::new();
-        for database in &home.databases {
-            let open = open_database(&home, database, profile, engines, options, share)
-                .map_err(|error| error.with("database", database.name.clone()))?;
-            databases.insert(database.name.clone(), open);
+        for OpenedStore { database, recognised, holder, store } in stores {
+            let named = |error: Error| error.with("database", database.name.clone());
+            let snapshot = store.snapshot().map_err(unreadable).map_err(named)?;
+            let layout = profile
+                .layout(&home, &database, &*snapshot)
+                .map_err(|error| named(refused_or_damaged("tell the layout", error)))?;
+            let name = database.name.clone();
+            let open = OpenDatabase { database, recognised, layout, snapshot, holder, store };
+            databases.insert(name, open);
         }
-        let mut this =
-            Self { profile: Some(profile), home, facts: ChainFacts::default(), databases };
+        let facts = ChainFacts::default();
+        let mut this = Self { profile: Some(profile), home, facts, databases, of_one_moment };
+        if !of_one_moment {
+            this.home.notices.push(NOT_OF_ONE_MOMENT.into());
+        }
         this.facts = profile
             .facts(this.view())
             .map_err(|error| refused_or_damaged("read the chain's facts", error))?;
@@ -127,8 +140,10 @@ impl<'a> OpenHome<'a> {
             governed_by: None,
             known: false,
         };
-        let (recognised, holder, store) =
-            open_store(&database, engines, options, options.memory_bytes_max)?;
+        let (mut stores, of_one_moment) = open_all(&[database], engines, options)?;
+        let Some(OpenedStore { database, recognised, holder, store }) = stores.pop() else {
+            return Err(Error::new(Kind::Refused, "open the database", "there is no database"));
+        };
         let snapshot = store.snapshot().map_err(unreadable)?;
         let table = TableName::new("raw")
             .map_err(|error| Error::new(Kind::Refused, "name the table", error.to_string()))?;
@@ -149,7 +164,8 @@ impl<'a> OpenHome<'a> {
             ChainFacts { layout: "raw".into(), schema: RAW_SCHEMA.into(), ..ChainFacts::default() };
         let layout = Box::new(RawLayout::new(table));
         let open = OpenDatabase { database, recognised, layout, snapshot, holder, store };
-        Ok(Self { profile: None, home, facts, databases: BTreeMap::from([(name, open)]) })
+        let databases = BTreeMap::from([(name, open)]);
+        Ok(Self { profile: None, home, facts, databases, of_one_moment })
     }
 
     /// The home as its profile found it.
@@ -225,12 +241,22 @@ impl<'a> OpenHome<'a> {
     /// Recomputes what the chain signed. A database without a profile has nothing to recompute.
     ///
     /// # Errors
-    /// [`Kind::Difference`] when the databases can't be read whole.
+    /// [`Kind::Refused`] when a node writes so busily that its databases couldn't be read as of
+    /// one moment; [`Kind::Difference`] when the databases can't be read whole.
     pub fn verify(
         &self,
         options: &VerifyOptions,
         progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<Verdict> {
+        if !self.of_one_moment {
+            return Err(Error::new(
+                Kind::Refused,
+                "verify",
+                "the node writes without a pause, so its databases can't be checked against each \
+                 other",
+            )
+            .next("call again once the node has caught up with its peers, or stop it first"));
+        }
         match self.profile {
             None => Ok(Verdict::nothing()),
             Some(profile) => profile
@@ -268,80 +294,4 @@ pub fn find_home<'a>(
         }
     }
     Ok(None)
-}
-
-fn open_database(
-    home: &Home,
-    database: &Database,
-    profile: &dyn Profile,
-    engines: &dyn Engines,
-    options: &OpenOptions,
-    memory_bytes_max: u64,
-) -> Result<OpenDatabase> {
-    let (recognised, holder, store) = open_store(database, engines, options, memory_bytes_max)?;
-    let snapshot = store.snapshot().map_err(unreadable)?;
-    let layout = profile
-        .layout(home, database, &*snapshot)
-        .map_err(|error| refused_or_damaged("tell the layout", error))?;
-    Ok(OpenDatabase { database: database.clone(), recognised, layout, snapshot, holder, store })
-}
-
-fn open_store(
-    database: &Database,
-    engines: &dyn Engines,
-    options: &OpenOptions,
-    memory_bytes_max: u64,
-) -> Result<(Recognised, Option<Holder>, Box<dyn Store>)> {
-    let recognised = engines
-        .recognise(&database.path)
-        .map_err(|error| refused_or_damaged("recognise the engine", error))?;
-    let refused = |error| Error::store(Kind::Refused, "open the database", error);
-    let driver = engines.driver(recognised.engine).map_err(refused)?;
-    // Locks that this process holds itself keep writers out, so the database isn't live.
-    let holder = engines
-        .holder(&database.path)
-        .map_err(refused)?
-        .filter(|holder| holder.pid != std::process::id());
-    let scratch_dir = options.scratch_dir.join(database.name.replace('/', "_"));
-    std::fs::create_dir_all(&scratch_dir).map_err(|error| {
-        Error::new(Kind::Refused, "make a scratch folder", error.to_string())
-            .with("path", scratch_dir.display().to_string())
-    })?;
-    let source = SourceOptions {
-        scratch_dir,
-        space: options.space.clone(),
-        memory_bytes_max,
-        live: holder.is_some(),
-    };
-    let store = driver
-        .open_source(&database.path, &source)
-        .map_err(|error| named(refused_or_damaged("open the database", error), holder.as_ref()))?;
-    Ok((recognised, holder, store))
-}
-
-/// An error that tells who has the database open, where somebody has.
-fn named(error: Error, holder: Option<&Holder>) -> Error {
-    match holder {
-        Some(holder) => {
-            error.with("process", holder.pid.to_string()).with("command", holder.command.clone())
-        }
-        None => error,
-    }
-}
-
-/// Stored bytes that contradict themselves are a difference; anything else is refused.
-fn refused_or_damaged(operation: &'static str, error: transload_store::Error) -> Error {
-    let kind = match error.kind() {
-        transload_store::Kind::Corrupt => Kind::Difference,
-        _ => Kind::Refused,
-    };
-    Error::store(kind, operation, error)
-}
-
-fn unreadable(error: transload_store::Error) -> Error {
-    refused_or_damaged("take a snapshot", error)
-}
-
-fn share_of(memory_bytes_max: u64, databases: usize) -> u64 {
-    memory_bytes_max / u64::try_from(databases.max(1)).unwrap_or(1)
 }

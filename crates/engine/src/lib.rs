@@ -18,6 +18,7 @@ mod invariant;
 mod journal;
 mod limits;
 mod moves;
+mod opening;
 mod owner;
 pub mod phase;
 mod plan;

@@ -1,6 +1,6 @@
 //! What makes stores out of directories: drivers, and the table of those built in.
 
-use crate::{Capabilities, Guarantees, Result, Store};
+use crate::{Capabilities, Error, Guarantees, Kind, Result, Store};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
@@ -17,9 +17,6 @@ pub struct SourceOptions {
     pub space: Option<String>,
     /// Upper bound for the driver's caches and buffers.
     pub memory_bytes_max: u64,
-    /// Whether another process may be writing the directory right now; then the driver must
-    /// read a crash-consistent linked snapshot or refuse with [`crate::Kind::Busy`].
-    pub live: bool,
 }
 
 /// How to make or reopen a target.
@@ -39,11 +36,26 @@ pub trait Driver: Send + Sync {
     /// What targets of this driver can do and promise, known without opening one.
     fn target_profile(&self) -> (Capabilities, Guarantees);
 
-    /// Opens `path` for reading. Not a byte, name, size or modification time below `path`
-    /// changes, and no lock is taken in it.
+    /// Makes a crash-consistent snapshot of `path`, which another process may be writing, in the
+    /// existing folder `into`: hard links of what never changes, copies of the rest. Takes
+    /// milliseconds; what stands in `into` already is replaced. [`Driver::open_source`] opens it.
     ///
     /// # Errors
-    /// [`crate::Kind::Busy`] when `live` and the engine can't be read beside a writer;
+    /// [`crate::Kind::Busy`] when the engine can't be read beside a writer, or the writer gives
+    /// no moment for it; those of reading the directory.
+    fn link_snapshot(&self, path: &Path, _into: &Path) -> Result<()> {
+        let why = format!(
+            "{} changes its files in place, so they can't be read beside a process that writes \
+             them without taking part in its locks; stop that process",
+            self.engine()
+        );
+        Err(Error::new(Kind::Busy, "link a snapshot", why).with("path", path.display().to_string()))
+    }
+
+    /// Opens `path`, which nobody writes meanwhile, for reading. Not a byte, name, size or
+    /// modification time below `path` changes, and no lock is taken in it.
+    ///
+    /// # Errors
     /// [`crate::Kind::Corrupt`], [`crate::Kind::UnknownFormat`], [`crate::Kind::NotFound`].
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>>;
 

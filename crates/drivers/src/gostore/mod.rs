@@ -186,6 +186,10 @@ impl Driver for GostoreDriver {
         (Capabilities { write: true, bulk_load: true }, guarantees())
     }
 
+    fn link_snapshot(&self, path: &Path, into: &Path) -> Result<()> {
+        crate::linked::link_into(path, into)
+    }
+
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
         if self.engine == Engine::Goleveldb {
             return Err(Error::unsupported(

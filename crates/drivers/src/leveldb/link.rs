@@ -34,9 +34,9 @@ const TURNS_MAX: u32 = 100;
 /// [`Kind::Busy`] when the directory never stood still; [`Kind::Unsupported`] when `into` is on
 /// another file system, where no links are possible, or when the system doesn't let this user
 /// link the files; those of reading the manifest.
-pub(super) fn linked_snapshot(dir: &Path, into: &Path) -> Result<()> {
+pub fn link_snapshot(dir: &Path, into: &Path) -> Result<()> {
     drop_all_but(into, &BTreeSet::new())?;
-    linked_snapshot_while(dir, into, &mut |_| ())
+    link_snapshot_while(dir, into, &mut |_| ())
 }
 
 /// The moments at which a test may let the writer go on.
@@ -47,7 +47,7 @@ enum Moment {
     LogsCopied,
 }
 
-fn linked_snapshot_while(dir: &Path, into: &Path, meanwhile: &mut dyn FnMut(Moment)) -> Result<()> {
+fn link_snapshot_while(dir: &Path, into: &Path, meanwhile: &mut dyn FnMut(Moment)) -> Result<()> {
     let mut linked = BTreeSet::new();
     let mut trouble = None;
     for _ in 0..TURNS_MAX {
@@ -251,7 +251,7 @@ mod tests {
         writer.edit(Writer::add(5));
         writer.put("000004.ldb", b"of no version");
         let into = tempfile::tempdir().unwrap();
-        linked_snapshot(writer.dir.path(), into.path()).unwrap();
+        link_snapshot(writer.dir.path(), into.path()).unwrap();
         let expected = ["000001.log", "000005.ldb", "CURRENT", "MANIFEST-000002"];
         assert_eq!(Writer::names(into.path()), expected);
     }
@@ -265,7 +265,7 @@ mod tests {
         let into = tempfile::tempdir().unwrap();
         fs::write(into.path().join("000005.ldb"), b"of another time").unwrap();
         fs::write(into.path().join("000009.log"), b"of another time").unwrap();
-        linked_snapshot(writer.dir.path(), into.path()).unwrap();
+        link_snapshot(writer.dir.path(), into.path()).unwrap();
         let expected = ["000001.log", "000005.ldb", "CURRENT", "MANIFEST-000002"];
         assert_eq!(Writer::names(into.path()), expected);
         assert_eq!(fs::read(into.path().join("000005.ldb")).unwrap(), b"abc");
@@ -279,7 +279,7 @@ mod tests {
             let dir = writer.dir.path().to_owned();
             let into = tempfile::tempdir().unwrap();
             let mut pending = true;
-            linked_snapshot_while(&dir, into.path(), &mut |now| {
+            link_snapshot_while(&dir, into.path(), &mut |now| {
                 if now == moment && std::mem::take(&mut pending) {
                     writer.put("000003.log", &one(b"b", 2));
                     writer.put("000005.ldb", b"abc");
@@ -303,7 +303,7 @@ mod tests {
             let dir = writer.dir.path().to_owned();
             let into = tempfile::tempdir().unwrap();
             let mut pending = true;
-            linked_snapshot_while(&dir, into.path(), &mut |now| {
+            link_snapshot_while(&dir, into.path(), &mut |now| {
                 if now == moment && std::mem::take(&mut pending) {
                     writer.put("000006.ldb", b"abc");
                     writer.edit([vec![6, 0, 5], Writer::add(6)].concat());
@@ -323,9 +323,9 @@ mod tests {
         writer.edit(Writer::add(5));
         let dir = writer.dir.path().to_owned();
         let into = tempfile::tempdir().unwrap();
-        assert_eq!(linked_snapshot(&dir, into.path()).unwrap_err().kind(), Kind::Corrupt);
+        assert_eq!(link_snapshot(&dir, into.path()).unwrap_err().kind(), Kind::Corrupt);
         writer.put("000005.ldb", b"abc");
-        let busy = linked_snapshot_while(&dir, into.path(), &mut |now| {
+        let busy = link_snapshot_while(&dir, into.path(), &mut |now| {
             if now == Moment::LogsCopied {
                 writer.edit(vec![4, 1]);
             }

@@ -30,6 +30,8 @@ mod tables;
 mod version;
 mod walk;
 
+pub use link::link_snapshot;
+
 use snapshot::LevelDbSnapshot;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,13 +48,7 @@ use transload_store::{
 /// themselves; [`transload_store::Kind::UnknownFormat`] for a foreign key order or a newer
 /// manifest.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-    let dir = if options.live {
-        link::linked_snapshot(path, &options.scratch_dir)?;
-        &options.scratch_dir
-    } else {
-        path
-    };
-    let snapshot = LevelDbSnapshot::open(dir, options.memory_bytes_max)?;
+    let snapshot = LevelDbSnapshot::open(path, options.memory_bytes_max)?;
     Ok(Box::new(LevelDb { snapshot: Arc::new(snapshot) }))
 }
 

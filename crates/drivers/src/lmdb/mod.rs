@@ -14,7 +14,7 @@ mod snapshot;
 mod tree;
 mod writer;
 
-use crate::standing::{make_empty_folder, refuse_live};
+use crate::standing::make_empty_folder;
 use snapshot::LmdbSnapshot;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -55,7 +55,6 @@ impl Driver for LmdbDriver {
     }
 
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        refuse_live(options.live, path, "LMDB")?;
         let metadata = fs::metadata(path).map_err(|error| Error::io("open", path, error))?;
         let file = if metadata.is_dir() { path.join(DATA_FILE) } else { path.to_owned() };
         let environment = Arc::new(Environment::open(&file)?);

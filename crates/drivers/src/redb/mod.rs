@@ -12,7 +12,7 @@ mod overlay;
 mod snapshot;
 mod writer;
 
-use crate::standing::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
+use crate::standing::{check_magic, check_nothing_there, sync_folder_of};
 use overlay::Overlay;
 use redb::{Database, ReadableDatabase, TableDefinition, TableHandle};
 use std::path::Path;
@@ -48,7 +48,6 @@ impl Driver for RedbDriver {
     }
 
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        refuse_live(options.live, path, "redb")?;
         check_magic(path, MAGIC, "redb")?;
         let backend = Overlay::open(path)?;
         let database = checked(path, || {

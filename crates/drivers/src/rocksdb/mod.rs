@@ -40,6 +40,11 @@ impl Driver for RocksdbDriver {
         (Capabilities { write: true, bulk_load: true }, guarantees())
     }
 
+    fn link_snapshot(&self, path: &Path, into: &Path) -> Result<()> {
+        options::check_log_folder(path)?;
+        crate::linked::link_into(path, into)
+    }
+
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
         options::check_log_folder(path)?;
         let linked = LinkedSnapshot::make(path, &options.scratch_dir)?;

@@ -13,7 +13,7 @@ mod snapshot;
 mod table;
 mod writer;
 
-use crate::standing::{check_magic, check_nothing_there, refuse_live, sync_folder_of};
+use crate::standing::{check_magic, check_nothing_there, sync_folder_of};
 use place::Place;
 use rusqlite::ffi::ErrorCode;
 use std::path::Path;
@@ -44,7 +44,6 @@ impl Driver for SqliteDriver {
     }
 
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        refuse_live(options.live, path, "SQLite")?;
         check_magic(path, MAGIC, "SQLite")?;
         let place = Place::source(path, &options.scratch_dir, options.memory_bytes_max)?;
         let table = Table::find(&place, options.space.as_deref())?;

@@ -108,11 +108,12 @@ fn a_live_source_is_refused_where_it_cannot_be_read_safely() {
         let path = folder.path().join("db");
         let store = driver.create_target(&path, &target_options()).unwrap();
         store.write(&batch_of(&sample()), Durability::Synced).unwrap();
-        let mut options = source_options(scratch.path());
-        options.live = true;
-        match driver.open_source(&path, &options) {
-            Ok(source) => {
+        let linked = tempfile::tempdir_in(folder.path()).unwrap();
+        match driver.link_snapshot(&path, linked.path()) {
+            Ok(()) => {
                 assert_eq!(driver.engine().name(), "rocksdb");
+                let options = source_options(scratch.path());
+                let source = driver.open_source(linked.path(), &options).unwrap();
                 assert_eq!(content(&*source).unwrap(), sample());
             }
             Err(refusal) => assert_eq!(refusal.kind(), Kind::Busy, "{}", driver.engine()),

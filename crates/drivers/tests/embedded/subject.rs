@@ -38,12 +38,7 @@ pub(crate) fn target_options() -> TargetOptions {
 }
 
 pub(crate) fn source_options(scratch: &Path) -> SourceOptions {
-    SourceOptions {
-        scratch_dir: scratch.to_owned(),
-        space: None,
-        memory_bytes_max: 64 << 20,
-        live: false,
-    }
+    SourceOptions { scratch_dir: scratch.to_owned(), space: None, memory_bytes_max: 64 << 20 }
 }
 
 /// Makes a database at `path` with these entries, closed.

@@ -41,7 +41,7 @@ impl Subject for Gostore {
         }
         let scratch = folder.join("scratch");
         std::fs::create_dir(&scratch).unwrap();
-        driver.open_source(&path, &source_options(&scratch, false)).unwrap()
+        driver.open_source(&path, &source_options(&scratch)).unwrap()
     }
 
     fn target(&self) -> Option<Box<dyn Store>> {
@@ -88,7 +88,7 @@ fn a_directory_of_another_engine_is_refused_unchanged() {
         let before = crate::helper::fingerprint(&path);
         for named in ENGINES.into_iter().filter(|named| *named != is) {
             let scratch = tempfile::tempdir().unwrap();
-            let options = source_options(scratch.path(), false);
+            let options = source_options(scratch.path());
             let driver = driver(named, &config);
             let refusals = [
                 driver.open_source(&path, &options).err(),

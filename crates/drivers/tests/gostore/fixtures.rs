@@ -54,7 +54,7 @@ fn digest(snapshot: &dyn Snapshot) -> (u64, String) {
 fn read(config: &GostoreConfig, engine: Engine, path: &Path) -> (u64, String, String) {
     let scratch = tempfile::tempdir().unwrap();
     let before = fingerprint(path);
-    let options = source_options(scratch.path(), false);
+    let options = source_options(scratch.path());
     let store = driver(engine, config).open_source(path, &options).unwrap();
     let version = store.engine_version();
     let (pairs, sha256) = digest(&*store.snapshot().unwrap());
@@ -90,7 +90,7 @@ fn every_pebble_database_has_the_canonical_engines_digest() {
 /// Loads the database into each engine and reads it back after a close.
 fn copied_everywhere(config: &GostoreConfig, path: &Path, sha256: &str) {
     let scratch = tempfile::tempdir().unwrap();
-    let options = source_options(scratch.path(), false);
+    let options = source_options(scratch.path());
     let source = driver(Engine::Pebble1, config).open_source(path, &options).unwrap();
     let snapshot = source.snapshot().unwrap();
     for engine in crate::helper::ENGINES {
@@ -115,7 +115,7 @@ fn copied_everywhere(config: &GostoreConfig, path: &Path, sha256: &str) {
         assert_eq!(digest(&*store.snapshot().unwrap()).1, sha256, "{path:?} to {engine}");
         store.close().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let options = source_options(scratch.path(), false);
+        let options = source_options(scratch.path());
         let engines = crate::helper::built_in(&config);
         assert_eq!(engines.recognise(&target).unwrap().engine, engine);
         let store = engines.driver(engine).unwrap().open_source(&target, &options).unwrap();

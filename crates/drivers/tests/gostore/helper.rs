@@ -53,8 +53,8 @@ pub(crate) fn target_options() -> TargetOptions {
     TargetOptions { space: None, memory_bytes_max: 64 << 20 }
 }
 
-pub(crate) fn source_options(scratch: &Path, live: bool) -> SourceOptions {
-    SourceOptions { scratch_dir: scratch.to_owned(), space: None, memory_bytes_max: 64 << 20, live }
+pub(crate) fn source_options(scratch: &Path) -> SourceOptions {
+    SourceOptions { scratch_dir: scratch.to_owned(), space: None, memory_bytes_max: 64 << 20 }
 }
 
 /// Every name, size, modification time and byte below `dir`.

@@ -30,8 +30,10 @@ fn a_live_pebble_is_read_as_a_prefix_of_its_writes() {
             for _ in 0..15 {
                 let at_least = written.load(Ordering::Acquire);
                 let scratch = tempfile::tempdir_in(folder.path()).unwrap();
-                let options = source_options(scratch.path(), true);
-                let source = driver.open_source(&path, &options).unwrap();
+                let linked = tempfile::tempdir_in(folder.path()).unwrap();
+                driver.link_snapshot(&path, linked.path()).unwrap();
+                let options = source_options(scratch.path());
+                let source = driver.open_source(linked.path(), &options).unwrap();
                 let snapshot = source.snapshot().unwrap();
                 let mut scan = Scan::new(&*snapshot, &KeyRange::prefix(b"n/")).unwrap();
                 let mut count = 0u64;

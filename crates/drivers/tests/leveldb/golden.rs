@@ -3,7 +3,7 @@
 use super::{check_gets, digest, open, replace};
 use std::fs;
 use std::path::{Path, PathBuf};
-use transload_store::{KeyRange, Scan, SourceOptions};
+use transload_store::{KeyRange, Scan};
 
 /// Names, sizes, contents and modification times.
 type Fingerprint = Vec<(PathBuf, Vec<u8>, std::time::SystemTime)>;
@@ -53,16 +53,15 @@ fn every_golden_database_reads_as_its_own_engine_read_it() {
 fn a_linked_snapshot_reads_the_same_and_outlives_the_directory() {
     for (path, expected) in databases() {
         let dir = tempfile::tempdir().unwrap();
-        let (source, scratch_dir) = (dir.path().join("source"), dir.path().join("scratch"));
+        let (source, linked) = (dir.path().join("source"), dir.path().join("linked"));
         fs::create_dir(&source).unwrap();
-        fs::create_dir(&scratch_dir).unwrap();
+        fs::create_dir(&linked).unwrap();
         for (file, content, _) in fingerprint(&path) {
             fs::write(source.join(file.file_name().unwrap()), content).unwrap();
         }
         let before = fingerprint(&source);
-        let options =
-            SourceOptions { scratch_dir, space: None, memory_bytes_max: 1 << 20, live: true };
-        let store = transload_drivers::leveldb::open(&source, &options).unwrap();
+        transload_drivers::leveldb::link_snapshot(&source, &linked).unwrap();
+        let store = open(&linked).unwrap();
         assert_eq!(fingerprint(&source), before, "{path:?} was touched");
         fs::remove_dir_all(&source).unwrap();
         assert_eq!(digest(&*store.snapshot().unwrap()).unwrap(), expected, "{path:?}");

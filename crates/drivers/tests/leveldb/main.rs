@@ -21,7 +21,6 @@ fn open(path: &Path) -> Result<Box<dyn Store>> {
         scratch_dir: PathBuf::from("/nonexistent/a quiet directory needs no scratch folder"),
         space: None,
         memory_bytes_max: 64 << 20,
-        live: false,
     };
     transload_drivers::leveldb::open(path, &options)
 }

@@ -3,7 +3,6 @@
 
 use super::{Migration, next_step};
 use crate::error::{Error, Kind, Result};
-use crate::home::OpenHome;
 use crate::invariant::{Invariant, Observed, violations};
 use crate::phase::{Phase, State};
 use crate::planning::Scratch;
@@ -14,10 +13,6 @@ use transload_store::{ChainFacts, VerifyOptions, VersionChoice};
 
 /// Findings that an error names; the verdict has more.
 const FINDINGS_NAMED_MAX: usize = 10;
-
-/// A running node writes one database after the other, and they are looked at one after the
-/// other too: what doesn't fit together then is looked at afresh, at most this often.
-const LOOKS_MAX: usize = 3;
 
 /// What a look at the soaking home showed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,51 +69,25 @@ impl Migration<'_> {
             return Err(Error::new(Kind::Refused, operation, "the home doesn't soak")
                 .next(next_step(self.state()?)));
         }
-        let mut looks = 1;
-        let failed = loop {
-            self.look_again()?;
-            let (result, is_live) = self.look_once(reach, operation);
-            let error = match result {
-                Ok(check) => return Ok(check),
-                Err(error) => error,
-            };
-            if !is_live || error.kind() != Kind::Difference || looks == LOOKS_MAX {
-                break error;
-            }
-            looks += 1;
-            self.watch.go_on(operation)?;
+        self.look_again()?;
+        let failed = match self.look_now(reach, operation) {
+            Ok(check) => return Ok(check),
+            Err(error) => error,
         };
-        let halts = matches!(failed.kind(), Kind::Difference | Kind::InvariantViolated);
-        let failed = failed.next(
-            "nothing was freed, the old databases are whole: stop the node, and `transload \
-             rollback HOME` goes back to them",
-        );
-        if halts {
-            self.settle(Err(failed.repeat()))?;
+        if !matches!(failed.kind(), Kind::Difference | Kind::InvariantViolated) {
+            return Err(failed);
         }
+        let failed = failed.next(
+            "nothing was freed: stop the node, and `transload rollback HOME` goes back to the old \
+             databases",
+        );
+        self.settle(Err(failed.repeat()))?;
         Err(failed)
     }
 
-    /// One look, and whether a node had a database open.
-    fn look_once(&self, reach: Reach, operation: &'static str) -> (Result<SoakCheck>, bool) {
-        let opened = Scratch::make(&self.state_dir, "soak", &self.watch)
-            .and_then(|scratch| self.open_home(&scratch).map(|open| (scratch, open)));
-        match opened {
-            Err(error) => (Err(error), false),
-            Ok((scratch, open)) => {
-                let is_live = open.databases().any(|database| database.holder.is_some());
-                (self.judge(&open, &scratch, reach, operation), is_live)
-            }
-        }
-    }
-
-    fn judge(
-        &self,
-        open: &OpenHome<'_>,
-        scratch: &Scratch,
-        reach: Reach,
-        operation: &'static str,
-    ) -> Result<SoakCheck> {
+    fn look_now(&self, reach: Reach, operation: &'static str) -> Result<SoakCheck> {
+        let scratch = Scratch::make(&self.state_dir, "soak", &self.watch)?;
+        let open = self.open_home(&scratch)?;
         let facts = open.facts().clone();
         let at_swap = self.facts_at_swap()?.unwrap_or_default().height_last;
         let mut check =
