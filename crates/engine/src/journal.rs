@@ -147,8 +147,10 @@ impl Journal {
                 return Err(refused("the journal belongs to another home".into())
                     .with("made for", header.home.path.display().to_string())
                     .next(
-                        "a home that was copied or restored is another one: move the folder \
-                         `.transload` away, look at its databases, and begin anew",
+                        "a home that was copied, restored, or moved to another file system is \
+                         another one: go on in the one that the journal was made for. Where that \
+                         is gone, `.transload/attempts` may hold its old databases: keep them, \
+                         move `.transload` away, and begin anew",
                     ));
             }
             Some(_) => {}

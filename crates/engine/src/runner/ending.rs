@@ -133,10 +133,30 @@ impl Migration<'_> {
                 self.unhalt()?;
                 self.free()
             }
-            Phase::Soaking => self.unhalt(),
+            Phase::Soaking => {
+                self.stands_on_the_target()?;
+                self.unhalt()
+            }
             Phase::Finalized | Phase::RolledBack => {
                 Err(Error::new(Kind::Refused, "resume", format!("the migration is {state}"))
                     .next("there is nothing to resume"))
+            }
+        }
+    }
+
+    /// Refuses to go on where somebody has removed or replaced a database since the swap.
+    fn stands_on_the_target(&self) -> Result<()> {
+        let swap = self.swap_plan(self.swapped_attempt()?)?;
+        let unknown = |why: String| Error::new(Kind::OutcomeUnknown, "look where it stands", why);
+        match self.world.swapper.standing(&swap)? {
+            Standing::New => Ok(()),
+            Standing::Old => Err(unknown("the home stands on the old databases".into())
+                .next("`transload rollback HOME` brings the journal in line with that")),
+            Standing::Between => Err(unknown("a database that was swapped in is gone".into())
+                .next("don't start the node; `transload rollback HOME` goes back")),
+            Standing::Unknown(why) => {
+                Err(unknown(why)
+                    .next("don't start the node; a person must look at the paths named"))
             }
         }
     }
@@ -195,8 +215,8 @@ impl Migration<'_> {
     /// The fence as the home is now. Databases that are guarded or damaged say nothing, which
     /// must not keep anybody from going back to those that are whole: the fence then allows less.
     fn fence_now(&mut self, swap: &SwapPlan) -> Result<Fence> {
-        let is_new = self.world.swapper.standing(swap)? == Standing::New;
-        if !is_new || self.look_again().is_err() {
+        let is_old = self.world.swapper.standing(swap)? == Standing::Old;
+        if is_old || self.look_again().is_err() {
             return Ok(Fence::of(&self.home, None));
         }
         let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
@@ -257,6 +277,7 @@ impl Migration<'_> {
         next(self.state()?, Event::FinalizeAsked).map_err(refusal)?;
         self.watch.go_on("finalize")?;
         if self.state()?.phase() == Phase::Soaking {
+            self.stands_on_the_target()?;
             self.look_before_freeing()?;
         }
         self.apply(Event::FinalizeAsked, &format!("asked by {asked_by}"))?;
@@ -323,7 +344,7 @@ impl Migration<'_> {
 
 /// Whether there is anything but empty folders: a guard's parent folder stays behind, an old
 /// copy never does.
-fn holds_something(folder: &std::path::Path) -> bool {
+pub(super) fn holds_something(folder: &std::path::Path) -> bool {
     let Ok(entries) = fs::read_dir(folder) else { return false };
     entries.into_iter().any(|entry| match entry.map(|entry| (entry.path(), entry.file_type())) {
         Ok((path, Ok(kind))) if kind.is_dir() => holds_something(&path),

@@ -92,6 +92,7 @@ impl<'a> Migration<'a> {
         refuse_what_is_no_text(&root)?;
         let state_dir = state_dir_of(&root);
         if !Journal::path_in(&state_dir).exists() {
+            refuse_a_lost_journal(&root, &state_dir)?;
             // Nothing is made in a folder that is no home.
             discover(&root, world.profiles)?;
         }
@@ -393,6 +394,32 @@ fn time_note(attempt: u64, phase: Phase) -> String {
     format!("millis/{attempt}/{}", phase.name())
 }
 
+/// A swap's old databases may be all that is left of the source; without the journal nobody here
+/// knows what they are.
+fn refuse_a_lost_journal(root: &Path, state_dir: &Path) -> Result<()> {
+    // Where the data folder is another file system, attempts are in it.
+    for folder in [state_dir.join("attempts"), root.join("data/.transload/attempts")] {
+        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
+        for attempt in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            if ending::holds_something(&attempt.join("kept")) {
+                return Err(Error::new(
+                    Kind::Refused,
+                    "look for the journal",
+                    "the journal is gone, and databases of an earlier swap are there",
+                )
+                .with("journal", Journal::path_in(state_dir).display().to_string())
+                .with("databases", attempt.join("kept").display().to_string())
+                .next(
+                    "put the journal back from a backup; without one, look whether the node \
+                     runs well on its databases, keep the others, and move them out of \
+                     `.transload` to begin anew",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
 /// The real path of a folder.
 fn real_folder(path: &Path) -> Result<PathBuf> {
     let refused = |message: String| {
@@ -490,7 +517,7 @@ fn next_step(state: State) -> &'static str {
         }
         State::Halted(_) => "`transload resume HOME` goes on, `transload rollback HOME` goes back",
         State::In(phase) => match phase {
-            Phase::Planned => "`transload migrate HOME` begins",
+            Phase::Planned => "`transload migrate HOME --to ENGINE` begins",
             Phase::Copying | Phase::Verifying => "`transload resume HOME` goes on",
             Phase::ReadyToCutOver => "`transload resume HOME` cuts over",
             Phase::CuttingOver | Phase::RollingBack => {
@@ -501,10 +528,10 @@ fn next_step(state: State) -> &'static str {
                  rollback HOME` goes back to it"
             }
             Phase::Finalizing => "`transload finalize HOME` ends what was begun",
-            Phase::Finalized => "a new `transload plan HOME` begins another migration",
+            Phase::Finalized => "`transload migrate HOME --to ENGINE` begins another migration",
             Phase::RolledBack => {
-                "a new `transload plan HOME` begins another migration, `transload finalize HOME` \
-                 frees the target"
+                "`transload migrate HOME --to ENGINE` begins another migration, `transload \
+                 finalize HOME` frees the copy"
             }
         },
     }

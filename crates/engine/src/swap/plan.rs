@@ -105,7 +105,8 @@ pub(super) fn judge(places: &[Place], settings: &[Setting]) -> Standing {
         Standing::New
     } else if (all_places(Place::Old) && none_set(Setting::New))
         || (all_set(Setting::Guard) && (none_is(Place::New) || none_is(Place::Old)))
-        || (all_places(Place::New) && none_set(Setting::Old))
+        // Somebody has removed new databases, or guards stand where they will be put in.
+        || (none_is(Place::Old) && none_set(Setting::Old))
     {
         Standing::Between
     } else {

@@ -6,7 +6,7 @@ use super::disk::is_there;
 use super::exchange::is_torn;
 use super::guard;
 use super::plan::{Place, judge};
-use super::record::{Record, inode};
+use super::record::{Pair, Record, inode};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Move, Standing, SwapMethod, SwapPlan};
 use std::path::Path;
@@ -111,11 +111,15 @@ fn place(one: &Move, swap: &SwapPlan, record: &Record) -> std::result::Result<Pl
     };
     let (old, new) = (Some(pair.old), Some(pair.new));
     let [live, target, kept] = [&one.live, &one.target, &one.kept].map(|path| inode(path));
-    if live == old && (record.freed || target == new) {
+    if live == old && (record.freed || target == new || target.is_none()) {
         Ok(Place::Old)
     } else if live == new && (record.freed || kept == old) {
         Ok(Place::New)
-    } else if guard::is_at(&one.live, swap) && target == new && kept == old {
+    } else if guard::is_at(&one.live, swap) && kept == old && (target == new || target.is_none()) {
+        Ok(Place::Guarded)
+    } else if is_lost(one, swap) && kept == old {
+        // No node starts on what isn't there, so it counts as guarded; a rollback puts the guard
+        // in its place.
         Ok(Place::Guarded)
     } else {
         let known = [(pair.old, "the old database"), (pair.new, "the new database")];
@@ -138,6 +142,12 @@ fn place(one: &Move, swap: &SwapPlan, record: &Record) -> std::result::Result<Pl
             one.kept.display()
         ))
     }
+}
+
+/// Whether somebody has removed the new database after it was put in: its guard waits where it
+/// came from.
+pub(super) fn is_lost(one: &Move, swap: &SwapPlan) -> bool {
+    !is_there(&one.live) && guard::is_at(&one.target, swap)
 }
 
 /// Before the record is written nothing has changed place, so anything else is for a person.
@@ -177,7 +187,11 @@ fn wrong_sign(
     for (one, place) in swap.moves.iter().zip(&state.places) {
         let signs: &[(&Path, Engine)] = match place {
             Place::Old => &[(&one.live, one.from)],
-            Place::Guarded => &[(&one.kept, one.from), (&one.target, one.to)],
+            Place::Guarded if inode(&one.target) == pair_of(record, one).map(|pair| pair.new) => {
+                &[(&one.kept, one.from), (&one.target, one.to)]
+            }
+            // The new one is lost.
+            Place::Guarded => &[(&one.kept, one.from)],
             Place::New if record.freed => &[(&one.live, one.to)],
             Place::New => &[(&one.live, one.to), (&one.kept, one.from)],
         };
@@ -188,6 +202,10 @@ fn wrong_sign(
         }
     }
     Ok(None)
+}
+
+fn pair_of<'r>(record: &'r Record, one: &Move) -> Option<&'r Pair> {
+    record.databases.get(&one.database)
 }
 
 /// What is wrong with the engine's sign at `path`, if anything.

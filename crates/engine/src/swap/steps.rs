@@ -4,12 +4,12 @@
 //! log is written, never read.
 
 use super::config::{EditedFile, Setting, files};
-use super::disk::{Disk, parent, stopped};
+use super::disk::{Disk, is_there, parent, stopped};
 use super::exchange::{exchange, mend, sync_both};
-use super::fingerprint;
 use super::plan::{Goal, Place, Step, next_step};
 use super::record::{Prints, Record, Slots, sweep};
-use super::standing::{Look, State, look, of};
+use super::standing::{Look, State, is_lost, look, of};
+use super::{fingerprint, guard};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fingerprint, Move, Standing, SwapMethod, SwapPlan};
 use crate::watch::StepLog;
@@ -80,6 +80,18 @@ pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     }
     kept_is_whole(swap, &record)?;
     let untouched = new_is_untouched(swap, &record)?;
+    restage(swap, &record, tools.disk)?;
+    for one in swap.moves.iter().filter(|one| is_lost(one, swap)) {
+        let name = format!("guard {}, whose new database is gone", one.database);
+        step(tools.log, &name, || {
+            let failed = |error| stopped("guard a path", &one.live, error);
+            tools.disk.rename(&one.target, &one.live).map_err(failed)?;
+            for path in [&one.live, &one.target] {
+                tools.disk.sync_dir(parent(path)).map_err(failed)?;
+            }
+            Ok(())
+        })?;
+    }
     drive(swap, &mut record, Goal::Old, tools)?;
     step(tools.log, "forget the swap", || {
         sweep(tools.disk, swap, &record)?;
@@ -199,6 +211,20 @@ fn unchanged(swap: &SwapPlan, record: &Record) -> Result<()> {
     Ok(())
 }
 
+/// A guard that somebody has removed while it waited is made again: every step needs one.
+fn restage(swap: &SwapPlan, record: &Record, disk: &dyn Disk) -> Result<()> {
+    let state = known(look(swap, record)?)?;
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        if *place == Place::New && !is_there(&one.target) {
+            let folder = parent(&one.target);
+            std::fs::create_dir_all(folder)
+                .map_err(|error| stopped("make a folder", folder, error))?;
+            guard::stage(disk, &one.target, swap)?;
+        }
+    }
+    Ok(())
+}
+
 /// The old databases that wait for a rollback are what they were when the swap began.
 ///
 /// # Errors
@@ -220,7 +246,7 @@ pub(super) fn new_is_untouched(swap: &SwapPlan, record: &Record) -> Result<bool>
     let state = known(look(swap, record)?)?;
     for (one, place) in swap.moves.iter().zip(&state.places) {
         let new = if *place == Place::New { &one.live } else { &one.target };
-        if fingerprint::of(new)? != prints_of(one, &prints)?.new {
+        if !is_there(new) || fingerprint::of(new)? != prints_of(one, &prints)?.new {
             return Ok(false);
         }
     }

@@ -120,9 +120,9 @@ impl Swapper for PlainSwapper {
     }
 
     fn may_roll_back(&self, swap: &SwapPlan, now: &Fence) -> Result<()> {
-        let is_new = self.standing(swap)? == Standing::New;
+        let is_old = self.standing(swap)? == Standing::Old;
         let is_readable = swap.moves.iter().all(|one| read_database(&one.live).is_ok());
-        let expected = is_new && is_readable;
+        let expected = !is_old && is_readable;
         assert_eq!(now.height_last.is_some(), expected, "facts are read where they can be");
         match self.forbid_back.lock().unwrap().clone() {
             Some(why) => Err(Error::new(Kind::Refused, "roll back", why)),

@@ -2,6 +2,7 @@
 
 use super::rig::{GUARD, Rig, Stop};
 use super::*;
+use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
 use transload_store::Holder;
 
@@ -316,4 +317,64 @@ fn a_running_node_on_the_new_databases_is_not_rolled_back() {
     assert_eq!(rig.standing(), Standing::New);
     drop(lock);
     rig.backward().unwrap();
+}
+
+/// The home without transload's own folder.
+fn outside(rig: &Rig) -> BTreeMap<String, Vec<u8>> {
+    let mut contents = rig.contents();
+    contents.retain(|name, _| !name.contains(".transload"));
+    contents
+}
+
+#[test]
+fn new_databases_that_somebody_removed_leave_the_way_back_open() {
+    for method in [SwapMethod::Exchange, SwapMethod::Rename] {
+        for lost in [&[0][..], &[1, 2], &[0, 1, 2]] {
+            let rig = Rig::new(method);
+            let before = outside(&rig);
+            rig.forward().unwrap();
+            for index in lost {
+                fs::remove_dir_all(&rig.swap.moves[*index].live).unwrap();
+            }
+            assert_eq!(rig.standing(), Standing::Between, "{lost:?}");
+            assert_eq!(kind(rig.forward()), Kind::Stopped, "there is nothing to go on with");
+            assert_eq!(kind(rig.swapper().free(&rig.swap, &Stop::never())), Kind::Refused);
+            rig.swapper().may_roll_back(&rig.swap, &Fence::default()).unwrap();
+            rig.backward().unwrap();
+            assert_eq!(rig.standing(), Standing::Old, "{lost:?}");
+            assert_eq!(outside(&rig), before, "{lost:?}");
+        }
+    }
+}
+
+#[test]
+fn going_back_from_a_lost_database_can_be_cut_off_anywhere() {
+    let lose = |rig: &Rig| {
+        rig.forward().unwrap();
+        fs::remove_dir_all(&rig.swap.moves[1].live).unwrap();
+    };
+    for lines in 0.. {
+        let rig = Rig::new(SwapMethod::Exchange);
+        let before = outside(&rig);
+        lose(&rig);
+        let is_over = rig.backward_until(lines).is_ok();
+        rig.backward().unwrap();
+        assert_eq!(outside(&rig), before, "cut off after {lines} lines");
+        if is_over {
+            return;
+        }
+    }
+}
+
+#[test]
+fn guards_that_somebody_removed_are_made_again_on_the_way_back() {
+    let rig = Rig::new(SwapMethod::Exchange);
+    let before = outside(&rig);
+    rig.forward().unwrap();
+    for one in &rig.swap.moves {
+        fs::remove_dir_all(one.target.parent().unwrap()).unwrap_or_default();
+    }
+    assert_eq!(rig.standing(), Standing::New);
+    rig.backward().unwrap();
+    assert_eq!((rig.standing(), outside(&rig)), (Standing::Old, before));
 }
