@@ -4,12 +4,12 @@ use crate::args::{Color, Common};
 use crate::output::progress::Screen;
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use transload_chains::cometbft::{CometBft, CometBftWithNode};
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_engine::{
-    Cancel, Error, FileSwap, Kind, Limits, Migration, OpenHome, OpenOptions, Result, StepHook,
-    TallyOptions, Watch, World,
+    Cancel, Error, FileSwap, Journal, Kind, Limits, Migration, OpenHome, OpenOptions, Result,
+    StepHook, TallyOptions, Watch, World, state_dir_of,
 };
 use transload_store::Profile;
 
@@ -20,6 +20,7 @@ pub(crate) struct Context {
     swapper: FileSwap,
     cometbft: Box<dyn Profile>,
     hook: StepHook,
+    lost: Mutex<Option<std::io::Error>>,
 }
 
 impl Context {
@@ -44,6 +45,7 @@ impl Context {
             engines,
             cometbft,
             hook,
+            lost: Mutex::new(None),
         })
     }
 
@@ -116,16 +118,35 @@ impl Context {
         Migration::open(home, world, watch)
     }
 
+    /// As [`Context::migration`], of a home in which one has begun: nothing is made elsewhere.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`] when none has; those of [`Migration::open`].
+    pub(crate) fn begun_migration<'a>(
+        &'a self,
+        home: &Path,
+        profiles: &'a [&'a dyn Profile],
+        watch: &Watch,
+    ) -> Result<Migration<'a>> {
+        let state_dir = state_dir_of(home);
+        // Where attempts are there without a journal, opening says what is wrong.
+        let has_any = Journal::path_in(&state_dir).exists() || state_dir.join("attempts").exists();
+        if home.is_dir() && !has_any {
+            return Err(Error::nothing_begun(&state_dir));
+        }
+        self.migration(home, profiles, watch)
+    }
+
     /// Asks a person on the terminal; `yes` answers for them.
     ///
     /// # Errors
-    /// [`Kind::Stopped`] when the answer isn't yes, or when there is nobody to ask.
-    pub(crate) fn confirm(&self, question: &str, yes: bool) -> Result<()> {
+    /// One of kind `otherwise` when the answer isn't yes, or when there is nobody to ask.
+    pub(crate) fn confirm(&self, question: &str, yes: bool, otherwise: Kind) -> Result<()> {
         if yes {
             return Ok(());
         }
         let declined = |why: &str| {
-            Error::new(Kind::Stopped, "ask for a yes", why.to_owned())
+            Error::new(otherwise, "ask for a yes", why.to_owned())
                 .next("call again with --yes, or answer yes on a terminal")
         };
         let mut input = std::io::stdin();
@@ -203,22 +224,34 @@ impl Context {
         if self.json() {
             self.print_json(document);
         } else {
-            write_stdout(text().as_bytes());
+            self.write(text().as_bytes());
         }
+    }
+
+    /// Writes to standard output. A reader that went away (`| head`) is no failure of ours.
+    pub(crate) fn write(&self, bytes: &[u8]) {
+        let mut output = std::io::stdout().lock();
+        match output.write_all(bytes).and_then(|()| output.flush()) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+                lost.get_or_insert(error);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why standard output, or a part of it, couldn't be written.
+    pub(crate) fn lost(&self) -> Option<std::io::Error> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Prints a JSON document.
     pub(crate) fn print_json(&self, document: &impl serde::Serialize) {
         if let Ok(mut json) = serde_json::to_vec_pretty(document) {
             json.push(b'\n');
-            write_stdout(&json);
+            self.write(&json);
         }
     }
-}
-
-/// A reader that went away (`| head`) is no failure of ours.
-pub(crate) fn write_stdout(bytes: &[u8]) {
-    let _ = std::io::stdout().write_all(bytes);
 }
 
 fn helper_beside_this_program() -> Option<PathBuf> {

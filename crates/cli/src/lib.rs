@@ -16,7 +16,7 @@ use std::ffi::OsString;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use transload_engine::{StepHook, current_plan, state_dir_of};
+use transload_engine::{Error, Kind, StepHook, current_plan, state_dir_of};
 
 /// Runs one command line.
 pub fn run(args: impl IntoIterator<Item = OsString>) -> Exit {
@@ -75,9 +75,15 @@ fn execute(cli: &Cli, context: &context::Context) -> Exit {
         Command::Rollback(args) => commands::wayback::roll_back(context, args),
         Command::Finalize(args) => commands::wayback::finalize(context, args),
         Command::Doctor(args) => commands::doctor::run(context, args),
-        Command::Completions { shell } => commands::shell::completions(*shell),
+        Command::Completions { shell } => commands::shell::completions(context, *shell),
         Command::Man { dir } => commands::shell::man(dir),
     };
+    let outcome = outcome.and_then(|exit| match context.lost() {
+        None => Ok(exit),
+        Some(error) => Err(Error::new(Kind::Stopped, "write the answer", error.to_string())
+            .next("the work is done, and only its answer was lost: ask again")
+            .caused_by(error)),
+    });
     match outcome {
         Ok(exit) => exit,
         Err(error) => {

@@ -100,7 +100,11 @@ impl Engines for BuiltIn {
                 });
                 let reads = driver.is_some();
                 let note = if reads && writes { "" } else { how_to_get(engine) };
-                EngineStatus { engine, reads, writes, note: note.to_owned() }
+                let promises = driver.map_or_else(Vec::new, |driver| {
+                    let (_, guarantees) = driver.target_profile();
+                    guarantees.promises()
+                });
+                EngineStatus { engine, reads, writes, promises, note: note.to_owned() }
             })
             .collect()
     }

@@ -9,7 +9,7 @@ use crate::status::{Status, StatusFile};
 use crate::watch::Cancel;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -151,11 +151,16 @@ pub fn ask(state_dir: &Path, request: Request) -> Result<Answer> {
     let refused = |message: String| {
         Error::new(Kind::Refused, "ask the running transload", message)
             .with("path", state_dir.display().to_string())
-            .next("no transload runs on this home; `transload status` shows where it stands")
+            .next("`transload status HOME` shows where the migration stands")
     };
-    let folder = File::open(state_dir).map_err(|error| refused(error.to_string()))?;
-    let mut stream =
-        UnixStream::connect(short_path(&folder)).map_err(|error| refused(error.to_string()))?;
+    let silent = |error: std::io::Error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::ConnectionRefused => {
+            refused("no transload runs on this home".into())
+        }
+        _ => refused(error.to_string()),
+    };
+    let folder = File::open(state_dir).map_err(silent)?;
+    let mut stream = UnixStream::connect(short_path(&folder)).map_err(silent)?;
     let io = |error: std::io::Error| refused(error.to_string());
     stream.set_read_timeout(Some(SILENCE_MAX)).map_err(io)?;
     stream.set_write_timeout(Some(SILENCE_MAX)).map_err(io)?;

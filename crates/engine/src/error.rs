@@ -79,6 +79,18 @@ impl Error {
         Self::store(kind, operation, error)
     }
 
+    /// There is no migration in the state folder of a home.
+    #[must_use]
+    pub fn nothing_begun(state_dir: &std::path::Path) -> Self {
+        let what = "no migration of this home has begun";
+        Self::new(Kind::Refused, "look for the migration", what)
+            .with("path", state_dir.display().to_string())
+            .next(
+                "`transload migrate HOME --to ENGINE` begins one, `transload plan HOME --to \
+                 ENGINE` shows what it would do",
+            )
+    }
+
     /// Adds a named detail.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {

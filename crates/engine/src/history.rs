@@ -77,7 +77,7 @@ pub fn current_plan(state_dir: &Path) -> Result<Plan> {
     if !path.exists() {
         return Err(Error::new(Kind::Refused, "read the plan", "there is no plan yet")
             .with("path", path.display().to_string())
-            .next("transload plan HOME makes one"));
+            .next("`transload plan HOME --to ENGINE` makes one"));
     }
     Plan::read(&path)
 }
@@ -233,7 +233,7 @@ mod tests {
     fn without_a_plan_the_next_step_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let error = current_plan(folder.path()).unwrap_err();
-        assert_eq!(error.next_step(), Some("transload plan HOME makes one"));
+        assert_eq!(error.next_step(), Some("`transload plan HOME --to ENGINE` makes one"));
         assert_eq!(plan_log(folder.path()).unwrap(), []);
     }
 }

@@ -154,6 +154,7 @@ impl<'a> OpenHome<'a> {
             root: path.to_owned(),
             data_dir: path.to_owned(),
             databases: vec![database.clone()],
+            absent: Vec::new(),
             files: Vec::new(),
             signer: None,
             signer_unread: None,

@@ -251,6 +251,41 @@ impl fmt::Display for Phase {
 }
 
 impl State {
+    /// What a person can do in this state.
+    #[must_use]
+    pub fn next_step(self) -> &'static str {
+        match self {
+            State::Halted(Phase::Soaking) => {
+                "`transload status HOME` says what was found; `transload rollback HOME` goes back, \
+             `transload resume HOME` lets the soak go on"
+            }
+            State::Halted(Phase::Planned) => {
+                "`transload resume HOME` begins anew, once that is mended"
+            }
+            State::Halted(_) => {
+                "`transload resume HOME` goes on, `transload rollback HOME` goes back"
+            }
+            State::In(phase) => match phase {
+                Phase::Planned => "`transload migrate HOME --to ENGINE` begins",
+                Phase::Copying | Phase::Verifying => "`transload resume HOME` goes on",
+                Phase::ReadyToCutOver => "`transload resume HOME` cuts over",
+                Phase::CuttingOver | Phase::RollingBack => {
+                    "`transload resume HOME` ends what was begun; don't start the node before"
+                }
+                Phase::Soaking => {
+                    "start the node; `transload finalize HOME` frees the old copy, `transload \
+                 rollback HOME` goes back to it"
+                }
+                Phase::Finalizing => "`transload finalize HOME` ends what was begun",
+                Phase::Finalized => "`transload migrate HOME --to ENGINE` begins another migration",
+                Phase::RolledBack => {
+                    "`transload migrate HOME --to ENGINE` begins another migration, `transload \
+                 finalize HOME` frees the copy"
+                }
+            },
+        }
+    }
+
     /// The phase that it is in, or goes on in.
     #[must_use]
     pub fn phase(self) -> Phase {

@@ -1,6 +1,6 @@
 //! The report of a run: what was done in which time, and how far each statement reaches.
 //!
-//! Schema `transload-run/1`, documented in `docs/formats/run-report.md`; u64 are strings.
+//! Schema `transload.run.v1`, documented in `docs/formats/run-report.md`; u64 are strings.
 
 use crate::plan::{Estimate, Fate, Plan};
 use serde::{Deserialize, Serialize};
@@ -12,7 +12,7 @@ use transload_model::record::TableName;
 use transload_model::report::{Verdict, decimal};
 
 /// The schema's name.
-pub const RUN_SCHEMA: &str = "transload-run/1";
+pub const RUN_SCHEMA: &str = "transload.run.v1";
 
 /// Time spent in a phase, over all runs of an attempt.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

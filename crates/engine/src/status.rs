@@ -1,6 +1,6 @@
 //! The status file: what other processes may know of a running migration.
 //!
-//! Replaced atomically, so a reader sees one state whole. Schema `transload-status/1`,
+//! Replaced atomically, so a reader sees one state whole. Schema `transload.status.v1`,
 //! documented in `docs/formats/status.md`; u64 are strings.
 
 use crate::error::{Error, Kind, Result};
@@ -17,7 +17,7 @@ use transload_model::report::decimal;
 use transload_observe::{Event, Progress, Sink, Stage};
 
 /// The schema's name.
-pub const STATUS_SCHEMA: &str = "transload-status/1";
+pub const STATUS_SCHEMA: &str = "transload.status.v1";
 
 /// The file is written at most this often, besides at changes of phase.
 const WRITE_EVERY: Duration = Duration::from_millis(500);
@@ -59,6 +59,9 @@ pub struct Status {
     pub databases: Vec<StatusDatabase>,
     /// The last error, when the migration stopped with one.
     pub error: Option<String>,
+    /// What a person can do now.
+    #[serde(default)]
+    pub next: String,
     /// Notices, latest last.
     pub notices: Vec<String>,
 }
@@ -133,8 +136,10 @@ pub fn read_status(state_dir: &Path) -> Result<Status> {
         Error::new(Kind::Refused, "read the status", message)
             .with("path", path.display().to_string())
     };
-    let metadata = fs::metadata(&path)
-        .map_err(|error| refused(error.to_string()).next("no migration of this home has begun"))?;
+    let metadata = fs::metadata(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Error::nothing_begun(state_dir),
+        _ => refused(error.to_string()),
+    })?;
     if metadata.len() > STATUS_BYTES_MAX {
         return Err(refused(format!("the file is larger than {STATUS_BYTES_MAX} bytes")));
     }
@@ -195,6 +200,7 @@ impl StatusFile {
             progress: None,
             databases: Vec::new(),
             error: None,
+            next: state.next_step().into(),
             notices: Vec::new(),
         };
         let inner = Inner {
@@ -260,6 +266,8 @@ impl StatusFile {
         inner.status.phase = state.phase().name().into();
         inner.status.halted = state.is_halted();
         inner.status.error = error.map(ToString::to_string);
+        let next = error.and_then(Error::next_step).unwrap_or(state.next_step());
+        inner.status.next = next.to_owned();
         self.write(&mut inner)?;
         (self.hook)("status replaced");
         Ok(())

@@ -1,6 +1,6 @@
 //! What makes stores out of directories: drivers, and the table of those built in.
 
-use crate::{Capabilities, Error, Guarantees, Kind, Result, Store};
+use crate::{Capabilities, Error, Guarantees, Kind, Result, Store, Weakness};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
@@ -107,6 +107,8 @@ pub struct EngineStatus {
     pub reads: bool,
     /// Whether it can be a target.
     pub writes: bool,
+    /// What it promises, by the names that `--accept-weaker` takes; empty without a driver.
+    pub promises: Vec<Weakness>,
     /// How it is reached, or what is missing and how to get it.
     pub note: String,
 }

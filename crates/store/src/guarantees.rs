@@ -104,6 +104,20 @@ impl fmt::Display for Weakness {
 }
 
 impl Guarantees {
+    /// Which promises these are, by their names.
+    #[must_use]
+    pub fn promises(&self) -> Vec<Weakness> {
+        let makes = |promise: &Weakness| match promise {
+            Weakness::AtomicBatch => self.atomic_batch,
+            Weakness::DurableSync => self.durable_sync,
+            Weakness::OrderedWrites => self.ordered_writes,
+            Weakness::Checksummed => self.checksummed,
+            Weakness::Isolation => self.isolation == Isolation::Snapshot,
+            Weakness::Processes => self.processes == Processes::ReadersBesideOneWriter,
+        };
+        Weakness::ALL.into_iter().filter(makes).collect()
+    }
+
     /// Which promises of `self` the `target` doesn't make.
     #[must_use]
     pub fn weaknesses_of(&self, target: &Guarantees) -> Vec<Weakness> {

@@ -77,6 +77,9 @@ pub struct Home {
     pub data_dir: PathBuf,
     /// The databases, by name.
     pub databases: Vec<Database>,
+    /// Names of databases that a node with this config keeps and that aren't there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub absent: Vec<String>,
     /// Everything else.
     pub files: Vec<FilePlan>,
     /// The signer's state, when it is kept in the home.

@@ -16,4 +16,4 @@ pub mod node;
 mod verify;
 
 pub use layout::ApplicationLayout;
-pub use verify::{AppHashOf, Progress, tip, verify};
+pub use verify::{AppHashOf, Progress, STORES_CHECK, tip, verify};

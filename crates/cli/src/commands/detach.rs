@@ -6,9 +6,10 @@ use crate::exit::Exit;
 use rustix::process::{Pid, getsid};
 use serde::Serialize;
 use std::fs::{self, OpenOptions};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-use transload_engine::{Error, Kind, Result, state_dir_of};
+use transload_engine::{Answer, Error, Kind, Request, Result, ask, state_dir_of};
 
 /// Starting a process and reading its arguments takes milliseconds.
 const DETACH_MAX: Duration = Duration::from_secs(30);
@@ -44,7 +45,16 @@ pub(crate) fn start(context: &Context, args: &Migrate) -> Result<Exit> {
         .stderr(log)
         .spawn()
         .map_err(failed)?;
-    wait_until_detached(&mut child).map_err(failed)?;
+    let ended = wait_until_at_work(&mut child, &state_dir).map_err(failed)?;
+    if let Some(code) = ended.filter(|code| *code != 0) {
+        return Err(Error::new(
+            Kind::Refused,
+            "start in the background",
+            format!("the process ended at once with exit code {code}"),
+        )
+        .with("log", log_path.display().to_string())
+        .next("the log says why; the same command without --detach shows it here"));
+    }
     let document = Document {
         schema: "transload.detach.v1",
         pid: child.id(),
@@ -61,18 +71,25 @@ pub(crate) fn start(context: &Context, args: &Migrate) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// Waits until the child has a session of its own: a terminal that is closed before would take
-/// it along. A child that ends sooner has said why in its log.
-fn wait_until_detached(child: &mut Child) -> std::io::Result<()> {
+/// Waits until the child has a session of its own, since a terminal that is closed before would
+/// take it along, and answers whoever asks. The exit code of one that has ended already.
+fn wait_until_at_work(child: &mut Child, state_dir: &Path) -> std::io::Result<Option<i32>> {
     let pid = Pid::from_child(child);
     let began = Instant::now();
-    while child.try_wait()?.is_none() && getsid(Some(pid)).ok() != Some(pid) {
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(Some(status.code().unwrap_or(-1)));
+        }
+        let is_detached = getsid(Some(pid)).ok() == Some(pid);
+        let answers = || matches!(ask(state_dir, Request::Status), Ok(Answer::Status { .. }));
+        if is_detached && answers() {
+            return Ok(None);
+        }
         if began.elapsed() > DETACH_MAX {
             return Err(std::io::Error::other("the process in the background doesn't begin"));
         }
         std::thread::sleep(DETACH_PAUSE);
     }
-    Ok(())
 }
 
 /// Leaves the session of the terminal, so that its end doesn't reach this process.

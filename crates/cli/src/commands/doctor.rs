@@ -7,6 +7,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use serde::Serialize;
 use std::fs::{self, File, OpenOptions};
+use std::io::ErrorKind;
 use std::path::Path;
 use transload_engine::{Error, Journal, Kind, Result, state_dir_of};
 use transload_store::{EngineStatus, Engines};
@@ -36,8 +37,13 @@ struct ListedFile {
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Doctor) -> Result<Exit> {
     let failed = |error: std::io::Error| {
-        Error::new(Kind::Refused, "write the archive", error.to_string())
+        let what = match error.kind() {
+            ErrorKind::AlreadyExists => "something is there already".into(),
+            _ => error.to_string(),
+        };
+        Error::new(Kind::Refused, "write the archive", what)
             .with("path", args.archive.display().to_string())
+            .next("give a path where nothing is, in a folder that you may write to")
             .caused_by(error)
     };
     let mut files = Vec::new();

@@ -43,7 +43,7 @@ pub(crate) fn resume(context: &Context, args: &Confirmed) -> Result<Exit> {
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
     let outcome = (|| {
-        let mut migration = context.migration(&args.home, &profiles, &watch)?;
+        let mut migration = context.begun_migration(&args.home, &profiles, &watch)?;
         migration.resume()?;
         go_on(context, &mut migration, args.yes, &screen)
     })();
@@ -63,7 +63,10 @@ fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()
         "begin a migration",
         format!("a migration to {under_way} is under way in this home"),
     )
-    .next("`transload resume HOME` goes on with it, `transload rollback HOME` ends it"))
+    .next(
+        "`transload status HOME` shows where it stands; it is ended by `transload rollback HOME`, \
+         or once it soaks by `transload finalize HOME`",
+    ))
 }
 
 /// From wherever the journal stands to the soaking home.
@@ -85,7 +88,8 @@ fn go_on(
             }
         });
         screen.finish();
-        context.confirm("The copy is verified. Put it in the place of the old databases?", yes)?;
+        let question = "The copy is verified. Put it in the place of the old databases?";
+        context.confirm(question, yes, Kind::Stopped)?;
         migration.cut_over("the operator at the command line")?;
     }
     screen.finish();

@@ -1,17 +1,17 @@
 //! `transload completions` and `transload man`.
 
 use crate::args::Cli;
-use crate::context::write_stdout;
+use crate::context::Context;
 use crate::exit::Exit;
 use clap::CommandFactory;
 use std::path::Path;
 use transload_engine::{Error, Kind, Result};
 
 /// Prints a completion script.
-pub(crate) fn completions(shell: clap_complete::Shell) -> Result<Exit> {
+pub(crate) fn completions(context: &Context, shell: clap_complete::Shell) -> Result<Exit> {
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Cli::command(), "transload", &mut script);
-    write_stdout(&script);
+    context.write(&script);
     Ok(Exit::Done)
 }
 

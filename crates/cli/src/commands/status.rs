@@ -24,8 +24,8 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     }
     loop {
         let shown = Shown::now(&state_dir)?;
-        context.print(&shown, || text(&shown.status) + &shown.abandoned());
-        if !args.follow || shown.status.halted || !shown.running || !shown.is_at_work() {
+        context.print(&shown, || text(&shown));
+        if !args.follow || shown.status.halted || !shown.running {
             return Ok(Exit::Done);
         }
         std::thread::sleep(FOLLOW_EVERY);
@@ -81,19 +81,24 @@ pub(crate) fn halt(context: &Context, args: &OfHome) -> Result<Exit> {
         Answer::Halting => {
             "it stops at the next good place; `transload resume HOME` goes on\n".into()
         }
-        Answer::Status { status } => text(status),
+        Answer::Status { status } => text(&Shown { status: Status::clone(status), running: true }),
         Answer::NotUnderstood { why } => format!("it didn't understand: {why}\n"),
     });
     Ok(Exit::Done)
 }
 
-fn text(status: &Status) -> String {
+fn text(shown: &Shown) -> String {
+    let status = &shown.status;
     let halted = if status.halted { ", waits for a person" } else { "" };
+    let process = if shown.running {
+        format!("process {} works on it", status.pid)
+    } else {
+        "no process works on it now".to_owned()
+    };
     let mut text = format!(
-        "{}{halted}, attempt {}, process {}\n",
+        "{}{halted}, attempt {}, {process}\n",
         status.phase.replace('_', " "),
         status.attempt,
-        status.pid
     );
     if let Some(progress) = &status.progress {
         let eta = progress.eta_seconds.map_or_else(String::new, |left| format!(", {left} s left"));
@@ -127,11 +132,21 @@ fn text(status: &Status) -> String {
             let _ = writeln!(text, "  {}", line.iter().collect::<String>());
         }
     }
+    if status.databases.iter().any(|database| !database.map.is_empty()) {
+        text.push_str(
+            "\n  . to do   c being copied   d copied   h copied, slowly or again   v verified   x \
+             failed\n",
+        );
+    }
     for notice in &status.notices {
         let _ = writeln!(text, "note: {notice}");
     }
     if let Some(error) = &status.error {
         let _ = writeln!(text, "error: {error}");
+    }
+    text.push_str(&shown.abandoned());
+    if !shown.running && !shown.is_at_work() {
+        let _ = writeln!(text, "next: {}", status.next);
     }
     text
 }

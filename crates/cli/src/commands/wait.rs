@@ -80,7 +80,7 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
 fn look(context: &Context, args: &Arguments) -> Result<Option<SoakCheck>> {
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
-    let look = context.migration(&args.home, &profiles, &watch).and_then(|mut migration| {
+    let look = context.begun_migration(&args.home, &profiles, &watch).and_then(|mut migration| {
         if migration.state()?.phase() == Phase::Soaking {
             migration.check_soak().map(Some)
         } else {

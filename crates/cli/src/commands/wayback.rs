@@ -4,11 +4,13 @@ use crate::args::Confirmed;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::report;
-use transload_engine::{Migration, Result};
+use transload_engine::phase::{Event, Phase};
+use transload_engine::{Kind, Migration, Result};
 
 /// Runs `rollback`.
 pub(crate) fn roll_back(context: &Context, args: &Confirmed) -> Result<Exit> {
-    end(context, args, "Put the old databases back? The node must be stopped.", |migration| {
+    let question = "Put the old databases back? The node must be stopped.";
+    end(context, args, question, (Phase::RollingBack, Event::RollBackAsked), |migration| {
         migration.roll_back("the operator at the command line")
     })
 }
@@ -19,6 +21,7 @@ pub(crate) fn finalize(context: &Context, args: &Confirmed) -> Result<Exit> {
         context,
         args,
         "Delete the copies that the home doesn't stand on? There is no way back afterwards.",
+        (Phase::Finalizing, Event::FinalizeAsked),
         |migration| migration.finalize("the operator at the command line"),
     )
 }
@@ -27,14 +30,20 @@ fn end(
     context: &Context,
     args: &Confirmed,
     question: &str,
+    (begun, asked): (Phase, Event),
     act: impl FnOnce(&mut Migration<'_>) -> Result<()>,
 ) -> Result<Exit> {
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
     let outcome = (|| {
-        let mut migration = context.migration(&args.home, &profiles, &watch)?;
+        let mut migration = context.begun_migration(&args.home, &profiles, &watch)?;
+        // What can't be done isn't asked about, and what has begun was asked before.
+        if migration.state()?.phase() != begun {
+            migration.allows(asked)?;
+        }
         screen.finish();
-        context.confirm(question, args.yes)?;
+        // Nothing has begun before the yes.
+        context.confirm(question, args.yes, Kind::Refused)?;
         act(&mut migration)?;
         let state = migration.state()?;
         let document = report::Document::new(migration.report()?, state);

@@ -1,7 +1,7 @@
 //! Errors for a person at 3 a.m.: what happened, where, whether anything changed, what to do.
 
 use serde::Serialize;
-use transload_engine::Error;
+use transload_engine::{Error, Kind};
 use transload_store::{Effect, HELP};
 
 /// An error as JSON.
@@ -42,7 +42,11 @@ impl ErrorDocument {
 /// What to do next, as the engine says it, or as the driver or the profile does.
 fn next_step(error: &Error) -> Option<&str> {
     let help = error.context().iter().find(|(name, _)| *name == HELP);
-    error.next_step().or(help.map(|(_, text)| text.as_str()))
+    let damaged = (error.kind() == Kind::Difference).then_some(
+        "keep these files as they are, and put back what they should be: from a backup, from the \
+         node's peers, or, before `finalize`, by `transload rollback HOME`",
+    );
+    error.next_step().or(help.map(|(_, text)| text.as_str())).or(damaged)
 }
 
 /// The error as text.
@@ -62,10 +66,8 @@ pub(crate) fn render(error: &Error, colour: bool) -> String {
     text.push_str(&format!("  where   {}\n", places.join(", ")));
     let state = match (error.kind(), error.effect()) {
         (_, Effect::Unknown) => "something may have been changed; look before you start the node",
-        (transload_engine::Kind::Stopped, _) => {
-            "stopped midway; the source is whole and what is done is kept"
-        }
-        _ => "nothing was changed; the node can be started as it was",
+        (Kind::Stopped, _) => "stopped midway; the source is whole and what is done is kept",
+        _ => "nothing was changed",
     };
     text.push_str(&format!("  state   {state}\n"));
     if let Some(next) = next_step(error) {

@@ -91,13 +91,18 @@ impl State {
         self.shown_at = Some(Instant::now());
         match &self.bar {
             Some(bar) => {
-                bar.set_length(view.bytes_total);
-                bar.set_position(view.bytes_done);
+                bar.set_position(thousandths(view.fraction));
                 bar.set_message(describe(view));
             }
             None => _ = writeln!(std::io::stderr(), "{}", describe(view)),
         }
     }
+}
+
+/// A fraction from 0 to 1 in steps of the bar.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to 0..=1000")]
+fn thousandths(fraction: f64) -> u64 {
+    (fraction.clamp(0.0, 1.0) * 1000.0) as u64
 }
 
 fn describe(view: &View) -> String {
@@ -115,7 +120,7 @@ fn describe(view: &View) -> String {
 fn bar() -> ProgressBar {
     let style = ProgressStyle::with_template("{wide_bar} {msg}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(1000), ProgressDrawTarget::stderr());
     bar.set_style(style);
     bar
 }

@@ -3,6 +3,7 @@
 use super::json::HomeDocument;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
+use transload_model::report::CheckCount;
 
 /// A home as text.
 #[must_use]
@@ -93,6 +94,18 @@ fn verdict(document: &HomeDocument, text: &mut String) {
     for finding in &document.findings {
         let _ = writeln!(text, "WRONG {finding}");
     }
+    let sum = |count: fn(&CheckCount) -> u64| document.checks.iter().map(count).sum::<u64>();
+    let (checked, failed) = (sum(|check| check.checked), sum(|check| check.failed));
+    let skipped = sum(|check| check.skipped);
+    let _ = match (failed, skipped) {
+        (0, 0) => writeln!(text, "verdict: nothing wrong found; {checked} things checked"),
+        (0, _) => writeln!(
+            text,
+            "verdict: nothing wrong found, but {skipped} things that should have been checked \
+             were skipped; {checked} checked"
+        ),
+        _ => writeln!(text, "verdict: {failed} of {checked} things checked are WRONG"),
+    };
 }
 
 fn size(bytes: &str) -> String {

@@ -95,7 +95,7 @@ pub(crate) fn left_behind(victim: &Victim, calm: &Calm, when: &str) -> Option<Le
 /// Whoever asks is told that the process is gone, and what to do about it.
 fn nobody_pretends_to_work(victim: &Victim, when: &str) {
     let status = victim.document("status");
-    if status["schema"] == "transload-status/1" {
+    if status["schema"] == "transload.status.v1" {
         assert_eq!(status["running"], false, "after {when}: {status}");
     } else {
         // Killed before there was anything to tell.

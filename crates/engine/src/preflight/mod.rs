@@ -155,6 +155,7 @@ type Check = fn(&Ground<'_>) -> Answer;
 const CHECKS: &[(&str, Scope, Check)] = &[
     ("home_is_the_plan_s", Scope::Source, source::home_is_the_plan_s),
     ("databases_recognised", Scope::Source, source::databases_recognised),
+    ("databases_present", Scope::Source, source::databases_present),
     ("config_agrees_with_files", Scope::Source, source::config_agrees_with_files),
     ("no_node_runs", Scope::Source, source::no_node_runs),
     ("remote_signer", Scope::Source, source::remote_signer),

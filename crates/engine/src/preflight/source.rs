@@ -8,7 +8,7 @@ use transload_store::FileTreatment;
 /// The home is the one that was planned for, with the same databases.
 pub(super) fn home_is_the_plan_s(ground: &Ground<'_>) -> Answer {
     let (plan, home) = (ground.plan, ground.home);
-    let again = "transload plan HOME makes a new plan";
+    let again = "`transload plan HOME --to ENGINE` makes a new plan";
     if plan.home.path != home.root {
         let text = format!(
             "the plan is for {}, this is {}",
@@ -50,10 +50,21 @@ pub(super) fn databases_recognised(ground: &Ground<'_>) -> Answer {
         {
             let text =
                 format!("{} is {} now, the plan says {planned}", database.name, recognised.engine);
-            return Answer::failed(text, "transload plan HOME makes a new plan");
+            return Answer::failed(text, "`transload plan HOME --to ENGINE` makes a new plan");
         }
     }
     Answer::passed("each database is its planned engine's, by its own files")
+}
+
+/// Every database that the node's config asks for is there.
+pub(super) fn databases_present(ground: &Ground<'_>) -> Answer {
+    if ground.home.absent.is_empty() {
+        return Answer::passed("every database that a node with this config keeps is there");
+    }
+    Answer::warning(
+        format!("not there: {}; the node will begin them empty", ground.home.absent.join(", ")),
+        "where the node has kept them before, restore the home from a backup first",
+    )
 }
 
 fn planned_engine(plan: &Plan, name: &str) -> Option<Engine> {

@@ -43,7 +43,7 @@ pub(super) fn node_knows_the_engine(ground: &Ground<'_>) -> Answer {
         ),
         Ok(edits) if edits != ground.plan.config => Answer::failed(
             "the config files are not what they were when the plan was made",
-            "transload plan HOME makes a new plan",
+            "`transload plan HOME --to ENGINE` makes a new plan",
         ),
         Ok(edits) => Answer::passed(format!("{} config keys will be set at the swap", edits.len())),
     }
@@ -58,7 +58,7 @@ pub(super) fn guarantees(ground: &Ground<'_>) -> Answer {
         else {
             return Answer::failed(
                 format!("the plan has no guarantees of {}", database.name),
-                "transload plan HOME makes a new plan",
+                "`transload plan HOME --to ENGINE` makes a new plan",
             );
         };
         match accept_weaker(source, target, &ground.plan.accept_weaker) {

@@ -1,10 +1,10 @@
 //! From the verified target to the end: swap, soak, roll back, finalize.
 
 use super::prove_equal::target_prints_note;
-use super::{Migration, notes, refusal};
+use super::{Migration, notes};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
-use crate::phase::{Event, Phase, State, next};
+use crate::phase::{Event, Phase, State};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +21,7 @@ impl Migration<'_> {
         if self.state()? == State::Halted(Phase::ReadyToCutOver) {
             self.apply(Event::ResumeAsked, "asked to go on")?;
         }
-        next(self.state()?, Event::Approved).map_err(refusal)?;
+        self.allows(Event::Approved)?;
         // Who asks to stop before the swap is heard; once it has begun it is ended.
         let ready = self.make_ready().and_then(|verified| {
             self.watch.go_on("cut over")?;
@@ -201,7 +201,7 @@ impl Migration<'_> {
         if self.state()?.phase() == Phase::RollingBack {
             return self.resume();
         }
-        next(self.state()?, Event::RollBackAsked).map_err(refusal)?;
+        self.allows(Event::RollBackAsked)?;
         if self.was_swapped()? {
             let swap = self.swap_plan(self.swapped_attempt()?)?;
             let now = self.fence_now(&swap)?;
@@ -274,7 +274,7 @@ impl Migration<'_> {
         if self.state()?.phase() == Phase::Finalizing {
             return self.resume();
         }
-        next(self.state()?, Event::FinalizeAsked).map_err(refusal)?;
+        self.allows(Event::FinalizeAsked)?;
         self.watch.go_on("finalize")?;
         if self.state()?.phase() == Phase::Soaking {
             self.stands_on_the_target()?;

@@ -157,6 +157,14 @@ impl<'a> Migration<'a> {
         self.journal.state()
     }
 
+    /// Whether `event` is possible where the migration stands.
+    ///
+    /// # Errors
+    /// [`Kind::Refused`], saying where it stands and what is possible.
+    pub fn allows(&self, event: Event) -> Result<()> {
+        next(self.state()?, event).map(drop).map_err(refusal)
+    }
+
     /// The plan in force.
     #[must_use]
     pub fn plan(&self) -> Option<&Plan> {
@@ -266,7 +274,7 @@ impl<'a> Migration<'a> {
                         "run",
                         format!("the migration is {other}"),
                     )
-                    .next(next_step(other)));
+                    .next(other.next_step()));
                 }
             }
         }
@@ -326,7 +334,7 @@ impl<'a> Migration<'a> {
     fn planned(&self) -> Result<&Plan> {
         self.plan.as_ref().ok_or_else(|| {
             Error::new(Kind::Refused, "look for the plan", "there is no plan in force")
-                .next("transload plan HOME makes one")
+                .next("`transload plan HOME --to ENGINE` makes one")
         })
     }
 
@@ -491,7 +499,7 @@ fn plan_in_force(state_dir: &Path, digest: &str) -> Result<Plan> {
             "`{}` is the plan in force: copy it over plan.toml, or make a new plan",
             entry.path.display()
         ),
-        None => "transload plan HOME makes a new plan".into(),
+        None => "`transload plan HOME --to ENGINE` makes a new plan".into(),
     };
     Err(Error::new(
         Kind::Refused,
@@ -505,34 +513,5 @@ fn plan_in_force(state_dir: &Path, digest: &str) -> Result<Plan> {
 
 fn refusal(refused: crate::phase::Refused) -> Error {
     Error::new(Kind::Refused, "change the phase", refused.to_string())
-        .next(next_step(refused.state))
-}
-
-/// What a person can do in a state.
-fn next_step(state: State) -> &'static str {
-    match state {
-        State::Halted(Phase::Soaking) => {
-            "`transload status HOME` says what was found; `transload rollback HOME` goes back, \
-             `transload resume HOME` lets the soak go on"
-        }
-        State::Halted(_) => "`transload resume HOME` goes on, `transload rollback HOME` goes back",
-        State::In(phase) => match phase {
-            Phase::Planned => "`transload migrate HOME --to ENGINE` begins",
-            Phase::Copying | Phase::Verifying => "`transload resume HOME` goes on",
-            Phase::ReadyToCutOver => "`transload resume HOME` cuts over",
-            Phase::CuttingOver | Phase::RollingBack => {
-                "`transload resume HOME` ends what was begun; don't start the node before"
-            }
-            Phase::Soaking => {
-                "start the node; `transload finalize HOME` frees the old copy, `transload \
-                 rollback HOME` goes back to it"
-            }
-            Phase::Finalizing => "`transload finalize HOME` ends what was begun",
-            Phase::Finalized => "`transload migrate HOME --to ENGINE` begins another migration",
-            Phase::RolledBack => {
-                "`transload migrate HOME --to ENGINE` begins another migration, `transload \
-                 finalize HOME` frees the copy"
-            }
-        },
-    }
+        .next(refused.state.next_step())
 }

@@ -1,7 +1,7 @@
 //! The phase Soaking: what the node makes on the new databases is looked at, and everything once
 //! more before the old ones go.
 
-use super::{Migration, next_step};
+use super::Migration;
 use crate::error::{Error, Kind, Result};
 use crate::invariant::{Invariant, Observed, violations};
 use crate::phase::{Phase, State};
@@ -67,7 +67,7 @@ impl Migration<'_> {
     fn look(&mut self, reach: Reach, operation: &'static str) -> Result<SoakCheck> {
         if self.state()? != State::In(Phase::Soaking) {
             return Err(Error::new(Kind::Refused, operation, "the home doesn't soak")
-                .next(next_step(self.state()?)));
+                .next(self.state()?.next_step()));
         }
         self.look_again()?;
         let failed = match self.look_now(reach, operation) {

@@ -133,6 +133,7 @@ impl Profile for TestProfile {
                 database("local.db", false),
                 database("state.db", true),
             ],
+            absent: Vec::new(),
             files: vec![
                 file("config/node.toml", FileTreatment::Edited),
                 file("data/signer.json", FileTreatment::Fenced),

@@ -400,6 +400,7 @@ impl Engines for FileEngines {
         self.drivers
             .iter()
             .map(|driver| EngineStatus {
+                promises: driver.guarantees.promises(),
                 engine: driver.engine,
                 reads: true,
                 writes: true,

@@ -47,6 +47,18 @@ impl Configs {
         self.node_has("db_backend") && self.node_has("consensus")
     }
 
+    /// Whether there is a config of a Cosmos SDK application, which demands this key.
+    pub(super) fn is_sdk(&self) -> bool {
+        self.app.as_ref().is_some_and(|config| config.document.contains_key("minimum-gas-prices"))
+    }
+
+    /// What indexes transactions; `kv` unless the file says otherwise.
+    pub(super) fn indexer(&self) -> String {
+        let section = self.node.as_ref().and_then(|config| config.document.get("tx_index"));
+        let name = section.and_then(|section| text(section.get("indexer")?));
+        name.unwrap_or_else(|| "kv".to_owned())
+    }
+
     pub(super) fn node_data_dir(&self, root: &Path) -> PathBuf {
         let dir = self.node_text("db_dir").filter(|dir| !dir.is_empty());
         root.join(dir.unwrap_or_else(|| "data".to_owned()))

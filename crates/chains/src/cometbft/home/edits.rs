@@ -120,8 +120,10 @@ fn registered_name(home: &Home, moved: &[String], target: Engine) -> Result<&'st
             Some(true) => {}
             Some(false) => {
                 return Err(refuse(format!(
-                    "{} doesn't register {target} ({})",
-                    home.software, home.software_evidence
+                    "{} doesn't register {target} ({}); it can open {}",
+                    home.software,
+                    home.software_evidence,
+                    opened(&home.software, moved)
                 ))
                 .help(
                     "where the node was built with newer libraries than its release names, \
@@ -139,6 +141,18 @@ fn registered_name(home: &Home, moved: &[String], target: Engine) -> Result<&'st
         }
     }
     Ok(name)
+}
+
+/// The engines that all of the databases to be moved can go to.
+fn opened(software: &str, moved: &[String]) -> String {
+    let opens = |engine: &Engine| {
+        LIBRARIES
+            .iter()
+            .filter(|(belongs, _)| moved.iter().any(|name| belongs(name)))
+            .all(|(_, library)| registers(software, *library, *engine) == Some(true))
+    };
+    let names = Engine::ALL.into_iter().filter(opens).map(Engine::name);
+    names.collect::<Vec<&str>>().join(", ")
 }
 
 fn edit(

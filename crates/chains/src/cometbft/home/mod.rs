@@ -16,6 +16,7 @@ pub use node_binary::{DbLibrary, NodeBuild};
 pub(crate) use own::{own_address, upgrade_height};
 pub use software::Release;
 
+use super::database::{APPLICATION, BLOCKSTORE, EVIDENCE, STATE, TX_INDEX};
 use config::Configs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -64,6 +65,12 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
         .then_some(signer_file)
         .filter(|file| file.symlink_metadata().is_ok());
     compare_keys(&configs, &mut notices);
+    let absent = absent(&configs, &inventory.databases);
+    for name in &absent {
+        notices.push(format!(
+            "there is no {name}, which a node with this config keeps: nothing in it can be checked"
+        ));
+    }
     Ok(Some(Home {
         profile: PROFILE_ID.to_owned(),
         software,
@@ -71,12 +78,30 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
         root: root.to_owned(),
         data_dir: node_data,
         databases: inventory.databases,
+        absent,
         files: inventory.files,
         signer,
         signer_unread,
         remote_signer,
         notices,
     }))
+}
+
+/// The databases that a node with this config makes when it starts, less those that are there.
+fn absent(configs: &Configs, found: &[transload_store::Database]) -> Vec<String> {
+    if !configs.is_cometbft() {
+        return Vec::new();
+    }
+    let mut expected = vec![BLOCKSTORE, STATE, EVIDENCE];
+    // Other indexers keep nothing in the home.
+    if configs.indexer() == "kv" {
+        expected.push(TX_INDEX);
+    }
+    if configs.is_sdk() {
+        expected.push(APPLICATION);
+    }
+    expected.retain(|name| found.iter().all(|database| database.name != **name));
+    expected.into_iter().map(str::to_owned).collect()
 }
 
 /// The folder with the node's databases.

@@ -23,6 +23,8 @@ mod sets;
 mod tip;
 mod trust;
 
+use super::database;
+use crate::iavl;
 use context::{Ctx, HEIGHTS_MISSING_MAX};
 use height::Heights;
 use outcome::Outcome;
@@ -90,6 +92,7 @@ pub(super) fn verify(
     for check in checks::ALL {
         verdict.count(check, 0);
     }
+    skip_what_is_absent(view, &mut verdict);
     let Some(ctx) = context::open(view, &mut verdict)? else {
         verdict.absorb(application::check(view, None, options, progress)?);
         return Ok(verdict);
@@ -115,6 +118,20 @@ pub(super) fn verify(
         }
     }
     Ok(verdict)
+}
+
+/// A database that should be there and isn't is a check that was not made.
+fn skip_what_is_absent(view: HomeView<'_>, verdict: &mut Verdict) {
+    for name in &view.home.absent {
+        let check = match name.as_str() {
+            database::BLOCKSTORE => checks::HEADER_HASH,
+            database::EVIDENCE => checks::EVIDENCE_MARKER,
+            database::TX_INDEX => checks::TX_RESULT,
+            database::APPLICATION => iavl::STORES_CHECK,
+            _ => checks::STATE,
+        };
+        verdict.skip(check, 1, format!("the home has no {name}"));
+    }
 }
 
 fn cancelled() -> Error {

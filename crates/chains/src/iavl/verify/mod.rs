@@ -39,6 +39,9 @@ const OPERATION: &str = "verify the application's state";
 /// The database, in findings.
 const DATABASE: &str = "application.db";
 
+/// The check that fails to be made where there is no multistore at all.
+pub const STORES_CHECK: &str = checks::STORES;
+
 /// A multistore with more stores than this isn't one: chains have some tens. A forged database
 /// must not make us hold a list of millions of names.
 const STORES_MAX: usize = 10_000;
