@@ -309,6 +309,7 @@ impl StatusFile {
         let failed = |message: String| {
             Error::new(Kind::Stopped, "write the status", message)
                 .with("path", self.path.display().to_string())
+                .next("make room there, or mend the cause, and call the same command again")
         };
         let bytes = serde_json::to_vec(&inner.status).map_err(|error| failed(error.to_string()))?;
         let staged = self.path.with_extension("json.new");

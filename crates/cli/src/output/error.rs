@@ -66,7 +66,7 @@ pub(crate) fn render(error: &Error, colour: bool) -> String {
     text.push_str(&format!("  where   {}\n", places.join(", ")));
     let state = match (error.kind(), error.effect()) {
         (_, Effect::Unknown) => "something may have been changed; look before you start the node",
-        (Kind::Stopped, _) => "stopped midway; the source is whole and what is done is kept",
+        (Kind::Stopped, _) => "stopped midway; the source is whole",
         _ => "nothing was changed",
     };
     text.push_str(&format!("  state   {state}\n"));

@@ -98,6 +98,68 @@ fn old_databases_are_not_freed_while_a_bit_of_the_new_ones_is_turned() {
 }
 
 #[test]
+fn a_home_that_was_moved_leaves_the_one_in_its_old_place_alone() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = swapped();
+    let (home, moved) = (copy.home(), copy.beside("moved"));
+    fs::rename(&home, &moved).unwrap();
+    // Another home, whose old databases are kept at the very same paths.
+    let other = swapped();
+    fs::rename(other.home(), &home).unwrap();
+    let before = [imprint(&home), imprint(&home.join(ATTEMPT)), imprint(&moved.join(ATTEMPT))];
+    for command in ["finalize", "rollback", "resume"] {
+        let outcome = call(&moved, &[command, "--yes"]);
+        assert_eq!(outcome.code, 3, "{command}: {}", outcome.said);
+        assert!(outcome.said.contains("was moved"), "{command}: {}", outcome.said);
+    }
+    let after = [imprint(&home), imprint(&home.join(ATTEMPT)), imprint(&moved.join(ATTEMPT))];
+    assert_eq!(before, after);
+    fs::rename(&home, copy.beside("aside")).unwrap();
+    fs::rename(&moved, &home).unwrap();
+    assert_eq!(call(&home, &["rollback", "--yes"]).code, 0);
+    assert_eq!(call(&home, &["verify"]).code, 0);
+}
+
+#[test]
+fn a_database_that_was_removed_after_the_swap_is_missed_and_the_way_back_is_open() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = swapped();
+    let home = copy.home();
+    fs::remove_dir_all(home.join("data/tx_index.db")).unwrap();
+    let verified = call(&home, &["verify"]);
+    assert_eq!(verified.code, 7, "{}", verified.said);
+    for command in ["resume", "finalize"] {
+        let outcome = call(&home, &[command, "--yes"]);
+        assert_eq!(outcome.code, 6, "{command}: {}", outcome.said);
+        assert!(outcome.said.contains("transload rollback"), "{command}: {}", outcome.said);
+    }
+    let back = call(&home, &["rollback", "--yes"]);
+    assert_eq!(back.code, 0, "{}", back.said);
+    assert_eq!(call(&home, &["verify"]).code, 0);
+}
+
+#[test]
+fn a_journal_that_was_lost_after_the_swap_is_named_with_the_databases_that_are_kept() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = swapped();
+    let home = copy.home();
+    fs::remove_file(home.join(".transload/journal.redb")).unwrap();
+    let before = imprint(&home.join(ATTEMPT));
+    for command in [&["rollback", "--yes"][..], &["migrate", "--to", "goleveldb", "--yes"]] {
+        let outcome = call(&home, command);
+        assert_eq!(outcome.code, 3, "{}", outcome.said);
+        assert!(outcome.said.contains("the journal is gone"), "{}", outcome.said);
+    }
+    assert_eq!(changed(&before, &imprint(&home.join(ATTEMPT))), Vec::<PathBuf>::new());
+}
+
+#[test]
 fn a_target_that_was_exchanged_for_its_own_copy_is_noticed() {
     if helper().is_none() {
         return;

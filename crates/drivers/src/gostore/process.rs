@@ -56,7 +56,18 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl Process {
     /// Starts the helper and says hello.
     pub(super) fn start(config: &GostoreConfig) -> Result<Self> {
-        let failed = |error| Error::io("start the helper", &config.helper, error);
+        let failed = |error: std::io::Error| {
+            let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+            let error = Error::io("start the helper", &config.helper, error);
+            if is_missing {
+                error.help(
+                    "put transload-gostore, which `cargo xtask build-helper` builds, beside this \
+                     program, or name it with --gostore",
+                )
+            } else {
+                error
+            }
+        };
         let (control, theirs) = UnixStream::pair().map_err(failed)?;
         let mut child = Command::new(&config.helper)
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -61,7 +61,7 @@ pub(super) fn recognise(path: &Path, bytes_on_disk: u64) -> Result<Recognised> {
                     database's place";
         return Err(Error::new(Kind::Busy, RECOGNISE, what)
             .with("path", path.display().to_string())
-            .with("next", "transload status HOME"));
+            .help("don't start the node; `transload status HOME` says where it stands"));
     }
     if start.is_empty() {
         return Err(foreign(path, "the file is empty: there is no database in it"));

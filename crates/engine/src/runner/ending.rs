@@ -1,5 +1,6 @@
 //! From the verified target to the end: swap, soak, roll back, finalize.
 
+use super::opened::refuse_a_moved_home;
 use super::prove_equal::target_prints_note;
 use super::{Migration, notes};
 use crate::error::{Error, Kind, Result};
@@ -275,6 +276,7 @@ impl Migration<'_> {
             return self.resume();
         }
         self.allows(Event::FinalizeAsked)?;
+        refuse_a_moved_home(self.planned()?, &self.home.root)?;
         self.watch.go_on("finalize")?;
         if self.state()?.phase() == Phase::Soaking {
             self.stands_on_the_target()?;

@@ -10,14 +10,20 @@
 mod attempt;
 mod build;
 mod ending;
+mod opened;
 mod prove_equal;
 mod soak;
 
 pub use soak::SoakCheck;
 
+use opened::{
+    home_at_swap, plan_in_force, real_folder, refuse_a_lost_journal, refuse_a_moved_home,
+    settle_plan,
+};
+
 use crate::control::ControlServer;
 use crate::error::{Error, Kind, Result};
-use crate::history::{current_plan, keep_plan, plan_path};
+use crate::history::keep_plan;
 use crate::identity::HomeIdentity;
 use crate::invariant::{Observed, violations};
 use crate::journal::Journal;
@@ -107,9 +113,15 @@ impl<'a> Migration<'a> {
         };
         let digest = settle_plan(&journal, &state_dir)?;
         let plan = match &digest {
-            Some(digest) => Some(plan_in_force(&state_dir, digest)?),
+            Some(digest) => Some(plan_in_force(&state_dir, digest, state.phase())?),
             None => None,
         };
+        // Where nothing is at stake, a new plan can be made for the new place.
+        let is_at_rest =
+            matches!(state.phase(), Phase::Planned | Phase::RolledBack | Phase::Finalized);
+        if let Some(plan) = plan.as_ref().filter(|_| !is_at_rest) {
+            refuse_a_moved_home(plan, &root)?;
+        }
         let digest = digest.unwrap_or_default();
         let status = StatusFile::new(&state_dir, state, attempt, &digest);
         let status = Arc::new(status.with_hook(Arc::clone(&watch.hook)));
@@ -400,115 +412,6 @@ impl<'a> Migration<'a> {
 
 fn time_note(attempt: u64, phase: Phase) -> String {
     format!("millis/{attempt}/{}", phase.name())
-}
-
-/// A swap's old databases may be all that is left of the source; without the journal nobody here
-/// knows what they are.
-fn refuse_a_lost_journal(root: &Path, state_dir: &Path) -> Result<()> {
-    // Where the data folder is another file system, attempts are in it.
-    for folder in [state_dir.join("attempts"), root.join("data/.transload/attempts")] {
-        let Ok(entries) = std::fs::read_dir(&folder) else { continue };
-        for attempt in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
-            if ending::holds_something(&attempt.join("kept")) {
-                return Err(Error::new(
-                    Kind::Refused,
-                    "look for the journal",
-                    "the journal is gone, and databases of an earlier swap are there",
-                )
-                .with("journal", Journal::path_in(state_dir).display().to_string())
-                .with("databases", attempt.join("kept").display().to_string())
-                .next(
-                    "put the journal back from a backup; without one, look whether the node \
-                     runs well on its databases, keep the others, and move them out of \
-                     `.transload` to begin anew",
-                ));
-            }
-        }
-    }
-    Ok(())
-}
-
-/// The real path of a folder.
-fn real_folder(path: &Path) -> Result<PathBuf> {
-    let refused = |message: String| {
-        Error::new(Kind::Refused, "look for the home", message)
-            .with("path", path.display().to_string())
-            .next("give the node's home, the folder that holds config and data")
-    };
-    let root = path.canonicalize().map_err(|error| refused(error.to_string()))?;
-    if root.is_dir() { Ok(root) } else { Err(refused("this is no folder".into())) }
-}
-
-/// The home as it was before a swap that is going on.
-fn home_at_swap<'a>(
-    journal: &Journal,
-    root: &Path,
-    world: World<'a>,
-) -> Result<(&'a dyn Profile, Home)> {
-    let home: Option<Home> = journal.note(notes::HOME_AT_SWAP)?;
-    let Some(home) = home else {
-        // A rollback before any swap: the home is as it always was.
-        return discover(root, world.profiles);
-    };
-    let profile = world.profiles.iter().find(|profile| profile.id() == home.profile);
-    match profile {
-        Some(profile) => Ok((*profile, home)),
-        None => Err(Error::new(
-            Kind::Refused,
-            "look for the profile",
-            "this build lacks the profile of the home",
-        )
-        .with("profile", home.profile)),
-    }
-}
-
-/// The digest of the plan in force. A plan whose putting in force was cut off after its file
-/// was written is put in force now.
-fn settle_plan(journal: &Journal, state_dir: &Path) -> Result<Option<String>> {
-    let in_force: Option<String> = journal.note(notes::PLAN_DIGEST)?;
-    let coming: Option<String> = journal.note(notes::PLAN_COMING)?;
-    let Some(coming) = coming.filter(|coming| Some(coming) != in_force.as_ref()) else {
-        return Ok(in_force);
-    };
-    let found = match current_plan(state_dir) {
-        Ok(plan) => Some(plan.digest()?),
-        Err(_) => None,
-    };
-    if found.as_ref() == Some(&coming) {
-        journal.set_note(notes::PLAN_DIGEST, &coming)?;
-        return Ok(Some(coming));
-    }
-    Ok(in_force)
-}
-
-/// The plan file must be what the journal says.
-fn plan_in_force(state_dir: &Path, digest: &str) -> Result<Plan> {
-    let kept = crate::history::plan_log(state_dir)?;
-    let hint = kept.iter().rev().find(|entry| entry.digest == digest);
-    // A plan that was lost is in the history; one that was edited is somebody's wish.
-    if let (false, Some(entry)) = (plan_path(state_dir).exists(), hint) {
-        return Plan::read(&entry.path);
-    }
-    let plan = current_plan(state_dir)?;
-    let found = plan.digest()?;
-    if found == digest {
-        return Ok(plan);
-    }
-    let next = match hint {
-        Some(entry) => format!(
-            "`{}` is the plan in force: copy it over plan.toml, or make a new plan",
-            entry.path.display()
-        ),
-        None => "`transload plan HOME --to ENGINE` makes a new plan".into(),
-    };
-    Err(Error::new(
-        Kind::Refused,
-        "read the plan",
-        "the plan is not the one in the journal: it was edited",
-    )
-    .with("journal", digest.to_owned())
-    .with("file", found)
-    .next(next))
 }
 
 fn refusal(refused: crate::phase::Refused) -> Error {

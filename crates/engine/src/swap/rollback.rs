@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, SwapPlan};
 
 const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
-    `transload migrate HOME --to OLD-ENGINE`";
+    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE`";
 
 /// Refuses to go back where that could lose blocks or sign twice. The home stands on the new
 /// databases or between.

@@ -299,7 +299,10 @@ fn kept_changed(database: &str, what: String) -> Error {
     )
     .with("database", database.to_owned())
     .with("file", what)
-    .next("migrate again, from the new engine to the old one")
+    .next(
+        "a new verified migration goes back without it: `transload finalize HOME`, then \
+         `transload migrate HOME --to OLD-ENGINE`",
+    )
 }
 
 fn slots_of<'r>(record: &'r Record, file: &EditedFile<'_>) -> Result<&'r Slots> {
