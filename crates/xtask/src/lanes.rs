@@ -153,7 +153,7 @@ fn deny(_: &Settings) -> Result<Tally> {
 }
 
 /// Our Go: the helper, foreign code on our proofs, the benchmarks' peer.
-const GO_MODULES: [&str; 3] = ["helpers/gostore", "tests/foreign", "bench/peer"];
+const GO_MODULES: [&str; 4] = ["helpers/gostore", "tests/foreign", "bench/peer", "bench/home"];
 
 fn helper_lane(_: &Settings) -> Result<Tally> {
     if !helper::has_go() {
