@@ -124,8 +124,19 @@ func TestAHomeIsNotWrittenOverAnother(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(home, "1M", 1); err == nil {
+	if err := run(home, "1M", 33, 1); err == nil {
 		t.Fatal("a folder with a file in it was taken")
+	}
+}
+
+func TestASizeIsDividedBetweenBlocksAndApplication(t *testing.T) {
+	for _, percent := range []int64{10, 50} {
+		s := shapeOf(10<<30, percent, 1)
+		blocks := s.heights * int64(s.blockBytes)
+		application := s.heights * int64(s.changes) * bytesPerChange
+		if got := 100 * application / (blocks + application); got < percent-1 || got > percent+1 {
+			t.Errorf("the application got %d percent of the size, not %d", got, percent)
+		}
 	}
 }
 

@@ -3,7 +3,7 @@
 // every version kept. The modules that write it are the node's own, so everything that a chain
 // signs is there and true.
 //
-//	home [-bytes 20G] [-seed 1] HOME
+//	home [-bytes 20G] [-application 33] [-seed 1] HOME
 //
 // The same seed and size give the same records; how the engine lays them out in files depends on
 // when it compacts. Prints one JSON line at the end.
@@ -29,22 +29,26 @@ const (
 
 func main() {
 	bytes := flag.String("bytes", "20G", "size on disk, about; with K, M or G")
+	application := flag.Int64("application", 33, "percent of the size that the application's state has")
 	seed := flag.Uint64("seed", 1, "what the random bytes follow from")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: home [-bytes 20G] [-seed 1] HOME")
+		fmt.Fprintln(os.Stderr, "usage: home [-bytes 20G] [-application 33] [-seed 1] HOME")
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *bytes, *seed); err != nil {
+	if err := run(flag.Arg(0), *bytes, *application, *seed); err != nil {
 		fmt.Fprintln(os.Stderr, "home:", err)
 		os.Exit(1)
 	}
 }
 
-func run(home, size string, seed uint64) error {
+func run(home, size string, application int64, seed uint64) error {
 	wanted, err := parseBytes(size)
 	if err != nil {
 		return err
+	}
+	if application < 1 || application > 99 {
+		return fmt.Errorf("-application: from 1 to 99 percent, not %d", application)
 	}
 	if entries, err := os.ReadDir(home); err == nil && len(entries) > 0 {
 		return fmt.Errorf("%s is not empty; name a new folder", home)
@@ -52,7 +56,7 @@ func run(home, size string, seed uint64) error {
 	debug.SetMemoryLimit(heapBytesMax)
 	debug.SetGCPercent(garbagePercent)
 	began := time.Now()
-	shape := shapeOf(wanted, seed)
+	shape := shapeOf(wanted, application, seed)
 	tip, err := generate(home, shape, func(height int64) {
 		done := height - initialHeight + 1
 		if done%100 == 0 {

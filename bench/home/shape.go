@@ -8,8 +8,12 @@ import (
 	"path/filepath"
 )
 
-// What a height takes on disk, about: what a size divided by gives the number of heights.
-const bytesPerHeight = 3_100_000
+const (
+	blockBytes = 2_400_000
+	// What a change of a key takes on disk with the nodes above it, about: more in high trees
+	// with few changes a version.
+	bytesPerChange = 800
+)
 
 // shape is what a home is made from; nothing else goes into its records.
 type shape struct {
@@ -23,13 +27,16 @@ type shape struct {
 	changes int
 }
 
-func shapeOf(bytes int64, seed uint64) shape {
+// shapeOf divides a size between the blocks and the application, which gets so many percent.
+func shapeOf(bytes, applicationPercent int64, seed uint64) shape {
+	application := bytes / 100 * applicationPercent
+	heights := max(2, (bytes-application+blockBytes-1)/blockBytes)
 	return shape{
 		seed:        seed,
-		heights:     max(2, (bytes+bytesPerHeight-1)/bytesPerHeight),
-		blockBytes:  2_400_000,
+		heights:     heights,
+		blockBytes:  blockBytes,
 		genesisKeys: 20_000,
-		changes:     1_200,
+		changes:     int(application / heights / bytesPerChange),
 	}
 }
 
