@@ -167,7 +167,7 @@ mod tests {
             priority: 0,
         };
         let validators = vec![validator(b"a", 1), validator(b"b", 3), validator(b"c", -5)];
-        let set = ValidatorSet { validators, proposer: None };
+        let set = ValidatorSet { validators, ..ValidatorSet::default() };
         assert_eq!(power_share(&set, b"b"), PowerShare { own: 3, total: 4 });
         assert_eq!(power_share(&set, b"z"), PowerShare { own: 0, total: 4 });
         assert!(power_share(&set, b"a").others_go_on() && !power_share(&set, b"b").others_go_on());

@@ -1,6 +1,6 @@
 //! A database that is open in another process than the program's, by its own engine.
 
-use crate::homes::helper;
+use crate::homes::{Entries, helper};
 use rustix::fs::{FlockOperation, fcntl_lock};
 use std::fs::File;
 use std::path::Path;
@@ -17,6 +17,18 @@ pub(crate) fn engines() -> BuiltIn {
 pub(crate) fn open(engine: Engine, path: &Path) -> Box<dyn Store> {
     let options = TargetOptions { space: None, memory_bytes_max: 64 << 20 };
     engines().driver(engine).unwrap().reopen_target(path, &options).unwrap()
+}
+
+/// Makes a database with these entries, closed.
+pub(crate) fn create(engine: Engine, path: &Path, entries: &Entries) {
+    let options = TargetOptions { space: None, memory_bytes_max: 64 << 20 };
+    let store = engines().driver(engine).unwrap().create_target(path, &options).unwrap();
+    let mut batch = WriteBatch::new();
+    for (key, value) in entries {
+        batch.put(key, value);
+    }
+    store.write(&batch, transload_store::Durability::Synced).unwrap();
+    store.close().unwrap();
 }
 
 /// A database held open by its engine until it is dropped, with a record that only its log has.

@@ -34,6 +34,41 @@ impl Copy {
         copy
     }
 
+    /// A home cut to a few heights (`crates/chains/testdata/cometbft`), without its databases,
+    /// and what belongs into those.
+    pub(crate) fn of_sample_in_memory(name: &str) -> (Self, BTreeMap<String, Entries>) {
+        let from =
+            Path::new(env!("CARGO_MANIFEST_DIR")).join("../chains/testdata/cometbft").join(name);
+        let copy = Self(tempfile::tempdir().unwrap());
+        let config = copy.home().join("config");
+        std::fs::create_dir_all(&config).unwrap();
+        std::fs::copy(from.join("config/genesis.json"), config.join("genesis.json")).unwrap();
+        let version = match name {
+            "v0.34" => "fast_sync = true",
+            _ if name.starts_with("v0.38") => "version = \"0.38.26\"",
+            _ => "version = \"1.0.1\"",
+        };
+        let text = format!("{version}\ndb_backend = \"goleveldb\"\n[consensus]\n");
+        std::fs::write(config.join("config.toml"), text).unwrap();
+        let mut databases = BTreeMap::new();
+        for stem in ["blockstore", "state", "evidence", "tx_index"] {
+            let name = format!("{stem}.db");
+            std::fs::create_dir_all(copy.home().join("data").join(&name)).unwrap();
+            databases.insert(name, pairs(&std::fs::read(from.join(format!("{stem}.kv"))).unwrap()));
+        }
+        (copy, databases)
+    }
+
+    /// As [`Copy::of_sample_in_memory`], with goleveldb databases.
+    pub(crate) fn of_sample(name: &str) -> Self {
+        let (copy, databases) = Self::of_sample_in_memory(name);
+        for (name, entries) in databases {
+            let path = copy.home().join("data").join(name);
+            crate::holding::create(transload_model::engine::Engine::Goleveldb, &path, &entries);
+        }
+        copy
+    }
+
     /// The node that made one of the homes (0.38.11) has no Pebble; the one it is upgraded to has.
     fn upgrade(&self) {
         let path = self.home().join("config/config.toml");
@@ -59,6 +94,24 @@ impl Copy {
     pub(crate) fn beside(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
+}
+
+/// Entries of a database in memory.
+pub(crate) type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// Length-prefixed keys and values, one after another.
+fn pairs(mut bytes: &[u8]) -> Entries {
+    let mut next = || {
+        let (length, rest) = bytes.split_first_chunk::<4>()?;
+        let (taken, rest) = rest.split_at(u32::from_be_bytes(*length) as usize);
+        bytes = rest;
+        Some(taken.to_vec())
+    };
+    let mut entries = Entries::new();
+    while let Some(key) = next() {
+        entries.insert(key, next().unwrap());
+    }
+    entries
 }
 
 /// What one call came to.

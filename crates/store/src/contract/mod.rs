@@ -2,14 +2,18 @@
 //!
 //! A driver's tests hand in a [`Subject`] and call [`run`]. Reading is held to the suite
 //! always; writing and bulk loading once where they are declared, and where they are not, the
-//! answer must be `Unsupported`.
+//! answer must be `Unsupported`. [`attack`] goes after the promises: crashes, damage, readers
+//! beside a writer.
 
+mod attack;
 mod bulk;
 mod read;
 mod write;
 
 use crate::{Result, Store};
 use std::collections::BTreeMap;
+
+pub use attack::{Attacked, attack};
 
 /// Entries of a test store.
 pub type Entries = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -10,12 +10,13 @@ use crate::cometbft::layout::{
 use crate::cometbft::signature::Ed25519Rules;
 use crate::cometbft::wire::block::{BlockMeta, BlockStoreState};
 use crate::cometbft::wire::results::{LastResults, Results};
+use crate::cometbft::wire::shapes;
 use crate::cometbft::wire::state::State;
 use std::sync::atomic::{AtomicU64, Ordering};
-use transload_model::layout::Layout as _;
+use transload_model::layout::{Layout as _, Placement};
 use transload_model::record::TableName;
-use transload_model::report::Verdict;
-use transload_store::{HomeView, Result};
+use transload_model::report::{Finding, Verdict};
+use transload_store::{HomeView, KeyRange, Result, Scan};
 
 /// Missing heights after which the rest isn't looked at: a forged height of the store must not
 /// keep a verifier busy for ever.
@@ -81,34 +82,31 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
         }
     };
     let stored_blocks = blocks.snapshot.get(block_table::STATE_KEY)?;
+    if let Some(Err(deviation)) =
+        stored_blocks.as_deref().map(|it| shapes::BLOCK_STORE_STATE.check(it))
+    {
+        verdict.find(store_finding(&blocks, checks::CANONICAL, deviation.to_string()));
+    }
     let range = match stored_blocks.as_deref().map(BlockStoreState::decode).transpose() {
         Ok(Some(stored)) => {
             if stored.range().is_none() && stored != BlockStoreState::default() {
-                verdict.find(finding(
-                    checks::STORE_STATE,
-                    database::BLOCKSTORE,
-                    None,
-                    block_table::STATE_KEY,
-                    None,
-                    format!("heights {} to {} are no range", stored.base, stored.height),
-                ));
+                let what = format!("heights {} to {} are no range", stored.base, stored.height);
+                verdict.find(store_finding(&blocks, checks::STORE_STATE, what));
             }
             stored.range()
         }
         Ok(None) => None,
         Err(error) => {
-            verdict.find(finding(
-                checks::STORE_STATE,
-                database::BLOCKSTORE,
-                None,
-                block_table::STATE_KEY,
-                None,
-                format!("the block store's state isn't readable: {error}"),
-            ));
+            let what = format!("the block store's state isn't readable: {error}");
+            verdict.find(store_finding(&blocks, checks::STORE_STATE, what));
             None
         }
     };
     let Some((first, last)) = range else {
+        if holds_a_block(&blocks)? {
+            let what = "the store says that it holds no block, and there is one".to_owned();
+            verdict.find(store_finding(&blocks, checks::STORE_STATE, what));
+        }
         verdict.notices.push("the block store holds no block: nothing can be authenticated".into());
         return Ok(None);
     };
@@ -152,6 +150,26 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
         rules,
         missing: AtomicU64::new(0),
     }))
+}
+
+/// A finding about the block store's own state.
+fn store_finding(blocks: &Reader<BlockstoreLayout>, check: &'static str, what: String) -> Finding {
+    let name = blocks.layout.tables()[block_table::STATE].name.clone();
+    finding(check, database::BLOCKSTORE, Some(name), block_table::STATE_KEY, None, what)
+}
+
+/// Whether there is a header, whatever the store says of itself.
+fn holds_a_block(blocks: &Reader<BlockstoreLayout>) -> Result<bool> {
+    let mut scan = Scan::new(&*blocks.snapshot, &KeyRange::all())?;
+    let mut canonical = Vec::new();
+    while let Some((key, value)) = scan.next()? {
+        let placed = blocks.layout.place(key, value, &mut canonical);
+        if matches!(placed, Placement::Record { table: block_table::META, .. }) {
+            return Ok(true);
+        }
+    }
+    let _complete = scan.receipt()?;
+    Ok(false)
 }
 
 /// The oldest release that can have written the state: config files outlive upgrades, stored

@@ -219,7 +219,7 @@ fn validators_hash(document: &Value) -> Option<Hash> {
         })
         .collect();
     validators.sort_by(|a, b| b.power.cmp(&a.power).then_with(|| a.address.cmp(b.address)));
-    Some(ValidatorSet { validators, proposer: None }.hash())
+    Some(ValidatorSet { validators, ..ValidatorSet::default() }.hash())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ use crate::cometbft::signature::Signatures;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
+use crate::cometbft::wire::validators::{CHECKPOINT_INTERVAL, ValidatorsInfo};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use transload_codec::proto::Shape;
@@ -202,6 +203,17 @@ impl<'c, 'a> Heights<'c, 'a> {
                 let what = deviation.to_string();
                 self.state_finding(checks::CANONICAL, state_table::VALIDATORS, height, what);
             }
+            if let Ok(info) = ValidatorsInfo::decode(&value)
+                && info.set_raw.is_some()
+                && !height.is_multiple_of(CHECKPOINT_INTERVAL)
+                && u64::try_from(info.last_height_changed) != Ok(height)
+            {
+                let what = format!(
+                    "the record has a set of its own and says that it changed at height {}",
+                    info.last_height_changed
+                );
+                self.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);
+            }
         }
         self.count(checks::VALIDATORS_HASH, 1);
         let wrong = |this: &mut Self, what: String| {
@@ -221,6 +233,11 @@ impl<'c, 'a> Heights<'c, 'a> {
                 }
                 if !set.addresses_hold {
                     wrong(self, "an address isn't the hash of its validator's key".to_owned());
+                }
+                if !set.holds_together {
+                    let what = "the set's proposer is none of its validators as they are, or its \
+                                sum isn't theirs";
+                    wrong(self, what.to_owned());
                 }
                 Ok(Some(set))
             }

@@ -246,6 +246,10 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
             let (Ok(height), Ok(place)) = (fields.u64(), fields.u32()) else {
                 return Ok(Judged::Fits);
             };
+            if fields.u64().is_ok_and(|sequence| sequence > 0) {
+                let what = "the key counts several entries of one transaction".to_owned();
+                return Ok(Judged::Wrong(checks::TX_HEIGHT, Some(height), what));
+            }
             (checks::TX_HEIGHT, Some(height), place, found.value)
         }
         _ => return Ok(Judged::Fits),

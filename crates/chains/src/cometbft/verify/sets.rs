@@ -32,6 +32,8 @@ pub(super) struct Set {
     proposer: Option<Vec<u8>>,
     /// Whether every address is the hash of its key.
     pub(super) addresses_hold: bool,
+    /// Whether proposer and sum are those of the members.
+    pub(super) holds_together: bool,
 }
 
 impl Set {
@@ -57,7 +59,17 @@ impl Set {
             members,
             proposer: set.proposer.map(<[u8]>::to_vec),
             addresses_hold,
+            holds_together: set.holds_together(),
         }
+    }
+
+    /// Whether a set stored elsewhere has the same members, and what no hash covers of it follows
+    /// from them.
+    pub(super) fn is_same(&self, other: &ValidatorSet<'_>) -> bool {
+        let addresses = other.validators.iter().map(|validator| validator.address);
+        other.hash() == self.hash
+            && other.holds_together()
+            && addresses.eq(self.members.iter().map(|member| member.address.as_slice()))
     }
 
     pub(super) fn member(&self, address: &[u8]) -> Option<&Member> {
@@ -268,5 +280,5 @@ pub(super) fn hash_after(set: &Set, updates: &[(PublicKey<'_>, i64)]) -> Option<
         })
         .collect();
     validators.sort_by(|a, b| b.power.cmp(&a.power).then_with(|| a.address.cmp(b.address)));
-    Some(ValidatorSet { validators, proposer: None }.hash())
+    Some(ValidatorSet { validators, ..ValidatorSet::default() }.hash())
 }

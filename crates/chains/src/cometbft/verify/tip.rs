@@ -10,8 +10,8 @@ use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as t
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::results::{LastResults, Results};
 use crate::cometbft::wire::shapes;
-use crate::cometbft::wire::state::{HashedParams, State};
-use crate::cometbft::wire::validators::{ValidatorSet, decode_update};
+use crate::cometbft::wire::state::{HashedParams, ParamsInfo, State};
+use crate::cometbft::wire::validators::{ValidatorSet, ValidatorsInfo, decode_update};
 use transload_model::layout::Layout as _;
 use transload_model::merkle::Hash;
 use transload_model::report::Verdict;
@@ -38,6 +38,13 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
         verdict.find(state_finding(store, None, "the state's height is negative"));
         return Ok(());
     };
+    if ctx.initial > ctx.first {
+        let what = format!(
+            "the state says that the chain began at height {}, and block {} is kept",
+            ctx.initial, ctx.first
+        );
+        verdict.find(state_finding(store, Some(height), &what));
+    }
     if height > ctx.last {
         let what = format!("the state is at height {height}, above the last block {}", ctx.last);
         verdict.find(state_finding(store, Some(height), &what));
@@ -59,6 +66,7 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
     let mut tip = Tip { ctx, store, verdict, height };
     tip.check_block(&state)?;
     tip.check_sets(&state)?;
+    tip.check_records(&state)?;
     tip.check_above(&state)?;
     tip.check_results(&state)?;
     tip.check_last_results()
@@ -113,9 +121,37 @@ impl Tip<'_, '_> {
                 continue;
             };
             let decoded = raw.map(ValidatorSet::decode).transpose();
-            let holds = matches!(&decoded, Ok(Some(in_state)) if in_state.hash() == set.hash);
+            let holds = matches!(&decoded, Ok(Some(in_state)) if set.is_same(in_state));
             let what = format!("the state's validators of height {at} aren't those kept by height");
             self.expect(holds, &what);
+        }
+        Ok(())
+    }
+
+    /// Parameters, and the heights at which parameters and validators changed, are those of the
+    /// records that the node wrote with the state.
+    fn check_records(&mut self, state: &State<'_>) -> Result<()> {
+        if let Some(value) = self.store.at(table::VALIDATORS, self.height + 2)?
+            && let Ok(info) = ValidatorsInfo::decode(&value)
+        {
+            self.expect(
+                info.last_height_changed == state.last_height_validators_changed,
+                "the state has another height of the last change of validators than their record",
+            );
+        }
+        let Some(value) = self.store.at(table::PARAMS, self.height + 1)? else { return Ok(()) };
+        let Ok(info) = ParamsInfo::decode(&value) else { return Ok(()) };
+        self.expect(
+            info.last_height_changed == state.last_height_params_changed,
+            "the state has another height of the last change of parameters than their record",
+        );
+        let changed = u64::try_from(info.last_height_changed).unwrap_or(0);
+        let Some(value) = self.store.at(table::PARAMS, changed)? else { return Ok(()) };
+        if let Ok(info) = ParamsInfo::decode(&value) {
+            self.expect(
+                info.params == state.params,
+                "the state's parameters aren't those kept by height",
+            );
         }
         Ok(())
     }

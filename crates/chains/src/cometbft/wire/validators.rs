@@ -135,6 +135,10 @@ pub struct ValidatorSet<'a> {
     pub validators: Vec<Validator<'a>>,
     /// The address of the proposer of round 0.
     pub proposer: Option<&'a [u8]>,
+    /// The proposer once more, as it is stored beside the validators.
+    pub proposer_stored: Option<Validator<'a>>,
+    /// The sum of all powers as stored; 0 where it is left out.
+    pub total_stored: i64,
 }
 
 impl<'a> ValidatorSet<'a> {
@@ -148,7 +152,12 @@ impl<'a> ValidatorSet<'a> {
         while let Some(field) = fields.next()? {
             match field.number {
                 1 => set.validators.push(Validator::decode(field.bytes()?)?),
-                2 => set.proposer = Some(Validator::decode(field.bytes()?)?.address),
+                2 => {
+                    let proposer = Validator::decode(field.bytes()?)?;
+                    set.proposer = Some(proposer.address);
+                    set.proposer_stored = Some(proposer);
+                }
+                3 => set.total_stored = field.int64()?,
                 _ => {}
             }
         }
@@ -159,6 +168,18 @@ impl<'a> ValidatorSet<'a> {
     #[must_use]
     pub fn hash(&self) -> Hash {
         root_of(self.validators.iter().map(Validator::leaf))
+    }
+
+    /// Whether what no hash covers follows from the rest: the stored proposer is one of the
+    /// validators, with its key and power, and a stored sum is theirs.
+    #[must_use]
+    pub fn holds_together(&self) -> bool {
+        let is_member = self.proposer_stored.as_ref().is_none_or(|proposer| {
+            let of = |one: &Validator<'a>| (one.address, one.key, one.power);
+            self.validators.iter().any(|validator| of(validator) == of(proposer))
+        });
+        let total = u64::try_from(self.total_stored).ok();
+        is_member && (self.total_stored == 0 || (total.is_some() && total == self.total_power()))
     }
 
     /// The sum of all powers; `None` when a power isn't positive or the sum doesn't fit.

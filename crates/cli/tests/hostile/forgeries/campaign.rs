@@ -1,0 +1,338 @@
+//! Random forgeries: bytes of records that consensus covers, or that follow from such, are
+//! changed at random. Every change is found, or is one of those that `docs/chains.md` says can't
+//! be.
+//!
+//! `TRANSLOAD_FORGERIES` sets how many are made, `TRANSLOAD_SEED` which. Databases are in memory,
+//! so that one forgery costs one verification.
+
+use super::home::{BLOCKS, Entries};
+use super::uncovered;
+use crate::homes::Copy;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use transload_chains::cometbft::CometBft;
+use transload_chains::cometbft::layout::blockstore;
+use transload_chains::cometbft::wire::block::BlockStoreState;
+use transload_chains::cometbft::wire::results::TxResult;
+use transload_model::layout::{Layout, Placement, TableClass};
+use transload_model::report::{Verdict, printable_key};
+use transload_store::memory::MemoryStore;
+use transload_store::{
+    Home, HomeView, Opener, Profile as _, Snapshot, Store as _, TrustInput, VerifyOptions,
+    VersionChoice,
+};
+
+/// Forgeries where nobody has set another number.
+const FORGERIES: u64 = 400;
+
+/// Small homes of every release and key layout, cut to some heights (`crates/chains/testdata`).
+const SAMPLES: [&str; 7] = [
+    "v0.34",
+    "v0.38",
+    "v0.38-extended",
+    "v0.38-genesis",
+    "v0.38-pruned",
+    "v1-layout1",
+    "v1-layout2",
+];
+
+/// Whole homes with an application's state, in both forms of IAVL nodes.
+const APPLICATIONS: [&str; 2] = ["cosmos-simapp", "cosmos-simapp-sdk46-pruned"];
+
+/// Of so many forgeries one is in an application's state, whose verification takes a hundred
+/// times as long.
+const ONE_APPLICATION_IN: u64 = 8;
+
+/// A home in memory.
+pub(super) struct Held {
+    name: &'static str,
+    _copy: Copy,
+    root: PathBuf,
+    /// The first height whose block is kept, and the last.
+    pub(super) first: u64,
+    pub(super) last: u64,
+    databases: BTreeMap<String, Database>,
+}
+
+pub(super) struct Database {
+    pub(super) entries: Entries,
+    snapshot: Arc<dyn Snapshot>,
+    /// What may be forged: authenticated and derived records, by table, each with its height.
+    tables: BTreeMap<String, Vec<(Vec<u8>, Option<u64>)>>,
+}
+
+struct Opened<'h> {
+    held: &'h Held,
+    forged: (&'h str, Arc<dyn Snapshot>),
+}
+
+impl Opener for Opened<'_> {
+    fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>> {
+        if database == self.forged.0 {
+            return Some(Arc::clone(&self.forged.1));
+        }
+        self.held.databases.get(database).map(|database| Arc::clone(&database.snapshot))
+    }
+}
+
+fn in_memory(entries: &Entries) -> Arc<dyn Snapshot> {
+    MemoryStore::with(entries.clone()).snapshot().unwrap()
+}
+
+impl Held {
+    fn new(name: &'static str, copy: Copy, read: impl Fn(&Path) -> Option<Entries>) -> Self {
+        let root = copy.home();
+        let home = CometBft.recognise(&root).unwrap().unwrap();
+        let mut databases = BTreeMap::new();
+        for database in &home.databases {
+            let Some(entries) = read(&root.join("data").join(&database.name)) else { continue };
+            let snapshot = in_memory(&entries);
+            let layout = CometBft.layout(&home, database, &*snapshot).unwrap();
+            let tables = certain(&*layout, &entries);
+            databases.insert(database.name.clone(), Database { entries, snapshot, tables });
+        }
+        let stored = &databases[BLOCKS].entries[blockstore::STATE_KEY];
+        let (first, last) = BlockStoreState::decode(stored).unwrap().range().unwrap();
+        Self { name, _copy: copy, root, first, last, databases }
+    }
+
+    fn home(&self) -> Home {
+        CometBft.recognise(&self.root).unwrap().unwrap()
+    }
+
+    fn verify(&self, database: &str, entries: &Entries) -> Verdict {
+        let home = self.home();
+        let opened = Opened { held: self, forged: (database, in_memory(entries)) };
+        let options = VerifyOptions {
+            trust: TrustInput::default(),
+            versions: VersionChoice::All,
+            memory_bytes_max: 64 << 20,
+            workers: 1,
+            scratch_dir: self.root.clone(),
+        };
+        let view = HomeView { home: &home, databases: &opened };
+        CometBft.verify(view, &options, &|_, _| true).unwrap()
+    }
+}
+
+/// Keys of the records that are authenticated or derived, by table.
+fn certain(
+    layout: &dyn Layout,
+    entries: &Entries,
+) -> BTreeMap<String, Vec<(Vec<u8>, Option<u64>)>> {
+    let (mut tables, mut canonical) = (BTreeMap::new(), Vec::new());
+    for (key, value) in entries {
+        let Placement::Record { table, .. } = layout.place(key, value, &mut canonical) else {
+            continue;
+        };
+        let spec = &layout.tables()[table];
+        if matches!(spec.class, TableClass::Authenticated | TableClass::Derived) {
+            let keys: &mut Vec<_> = tables.entry(spec.name.as_str().to_owned()).or_default();
+            let height = match spec.name.as_str() {
+                "blockstore/hash_index" => {
+                    std::str::from_utf8(value).ok().and_then(|it| it.parse().ok())
+                }
+                "tx_index/result" => {
+                    let height = TxResult::decode(value).ok().map(|indexed| indexed.height);
+                    height.and_then(|height| u64::try_from(height).ok())
+                }
+                _ => canonical.first_chunk().map(|height| u64::from_be_bytes(*height)),
+            };
+            keys.push((key.clone(), height));
+        }
+    }
+    tables
+}
+
+/// What was changed, to be judged and told.
+pub(super) struct Change<'h> {
+    pub(super) held: &'h Held,
+    database: &'h str,
+    pub(super) table: &'h str,
+    pub(super) key: &'h [u8],
+    /// The height in the record's key or, of a hash, in its value.
+    pub(super) height: Option<u64>,
+    pub(super) how: &'static str,
+    pub(super) before: &'h [u8],
+    /// The record's value now; `None` when there is none under its key any more.
+    pub(super) after: Option<Vec<u8>>,
+}
+
+/// Makes one forgery. The dice decide the table first, so that small ones get their share.
+fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
+    let tables: Vec<(&str, &str)> = held
+        .databases
+        .iter()
+        .flat_map(|(name, database)| database.tables.keys().map(|table| (name.as_str(), &**table)))
+        .collect();
+    let (name, table) = tables[dice.below(tables.len())];
+    let database = &held.databases[name];
+    let keys = &database.tables[table];
+    let (key, height) = &keys[dice.below(keys.len())];
+    let mut entries = database.entries.clone();
+    let before = &database.entries[key];
+    let mut value = before.clone();
+    let at = dice.below(value.len().max(1));
+    let how = match dice.below(12) {
+        0 => {
+            entries.remove(key);
+            "dropped"
+        }
+        1 => {
+            let (other, _) = &keys[dice.below(keys.len())];
+            value.clone_from(&database.entries[other]);
+            "replaced by another of its table"
+        }
+        2 => {
+            let (other, _) = &keys[dice.below(keys.len())];
+            entries.insert(other.clone(), value.clone());
+            value.clone_from(&database.entries[other]);
+            "exchanged with another of its table"
+        }
+        3 => {
+            let mut key = key.clone();
+            let at = dice.below(key.len());
+            key[at] ^= 1 << dice.below(8);
+            entries.insert(key, value.clone());
+            "copied under a key with another bit"
+        }
+        4 => {
+            value.truncate(at);
+            "cut off"
+        }
+        5 => {
+            value.insert(at, dice.byte());
+            "lengthened by a byte"
+        }
+        6 if !value.is_empty() => {
+            value[at] = dice.byte();
+            "changed in a byte"
+        }
+        7 => {
+            let end = (at + 1 + dice.below(16)).min(value.len());
+            value[at.min(end)..end].iter_mut().for_each(|byte| *byte = dice.byte());
+            "changed in a run of bytes"
+        }
+        _ if !value.is_empty() => {
+            value[at] ^= 1 << dice.below(8);
+            "changed in a bit"
+        }
+        _ => {
+            value.push(dice.byte());
+            "lengthened by a byte"
+        }
+    };
+    let after = (how != "dropped").then(|| value.clone());
+    if let Some(value) = &after {
+        entries.insert(key.clone(), value.clone());
+    }
+    let height = *height;
+    let change = Change { held, database: name, table, key, height, how, before, after };
+    (change, entries)
+}
+
+/// Whether nothing was changed after all.
+fn is_idle(change: &Change<'_>, entries: &Entries) -> bool {
+    *entries == change.held.databases[change.database].entries
+}
+
+#[test]
+fn random_forgeries_are_found_or_are_said_to_be_beyond_any_check() {
+    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
+    let seed: u64 = number("TRANSLOAD_SEED").unwrap_or(1);
+    let forgeries: u64 = number("TRANSLOAD_FORGERIES").unwrap_or(FORGERIES);
+    println!("seed {seed}, {forgeries} forgeries (TRANSLOAD_SEED, TRANSLOAD_FORGERIES)");
+    let samples: Vec<Held> = SAMPLES
+        .into_iter()
+        .map(|name| {
+            let (copy, databases) = Copy::of_sample_in_memory(name);
+            Held::new(name, copy, |path| {
+                databases.get(path.file_name()?.to_str()?).filter(|it| !it.is_empty()).cloned()
+            })
+        })
+        .collect();
+    let applications = APPLICATIONS
+        .map(|name| Held::new(name, Copy::of(name), |path| Some(super::home::entries(path))));
+    let next = AtomicU64::new(0);
+    let told = Mutex::new((Vec::new(), BTreeMap::<&str, u64>::new()));
+    let work = || {
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            if number >= forgeries {
+                return;
+            }
+            let mut dice = Dice(seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
+            let held = if number % ONE_APPLICATION_IN == 0 {
+                &applications[dice.below(applications.len())]
+            } else {
+                &samples[dice.below(samples.len())]
+            };
+            let (change, entries) = forge(held, &mut dice);
+            let outcome = if is_idle(&change, &entries) {
+                Ok("nothing was changed")
+            } else if held.verify(change.database, &entries).failed() > 0 {
+                Ok("found")
+            } else {
+                uncovered::reason(&change).ok_or_else(|| tell(number, &change))
+            };
+            let mut told = told.lock().unwrap();
+            match outcome {
+                Ok(word) => *told.1.entry(word).or_default() += 1,
+                Err(fault) => told.0.push(fault),
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let (faults, counts) = told.into_inner().unwrap();
+    println!("{counts:#?}");
+    assert!(faults.is_empty(), "{} unnoticed:\n{}", faults.len(), faults.join("\n"));
+    assert!(counts["found"] * 2 > forgeries, "{counts:?}");
+}
+
+fn tell(number: u64, change: &Change<'_>) -> String {
+    let hex = |bytes: &[u8]| {
+        let shown: Vec<u8> = bytes.iter().copied().take(4_000).collect();
+        hex::encode(shown)
+    };
+    let (before, after) = (change.before, change.after.as_deref().unwrap_or_default());
+    let same = before.iter().zip(after).take_while(|(one, two)| one == two).count();
+    format!(
+        "forgery {number}: {}: {} {} {}, from byte {same} of {}\n  before {}\n  after  {}",
+        change.held.name,
+        change.table,
+        printable_key(change.key),
+        change.how,
+        before.len(),
+        hex(&before[same.saturating_sub(8)..]),
+        hex(&after[same.saturating_sub(8)..]),
+    )
+}
+
+/// Pseudo-random numbers from a seed (`SplitMix64`).
+struct Dice(u64);
+
+impl Dice {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).unwrap()
+    }
+
+    fn byte(&mut self) -> u8 {
+        self.next().to_be_bytes()[0]
+    }
+}

@@ -1,0 +1,109 @@
+//! What no check can notice, byte for byte, and where `docs/chains.md` says so.
+
+use super::campaign::Change;
+use transload_chains::cometbft::wire::block::BlockStoreState;
+use transload_chains::iavl::node::FastNode;
+use transload_codec::proto::{Fields, Value};
+
+/// What the docs say of what can't be authenticated.
+const DOCS: &str = include_str!("../../../../../docs/chains.md");
+
+/// The words of the docs that cover a change which nobody noticed; `None` where there are none: a
+/// hole.
+pub(super) fn reason(change: &Change<'_>) -> Option<&'static str> {
+    let words = words(change)?;
+    assert!(DOCS.contains(words), "docs/chains.md doesn't say: {words}");
+    Some(words)
+}
+
+/// Of a set of validators, by the numbers that lead to them: what each has gathered towards its
+/// turn, the proposer's copy included.
+const PRIORITIES: [&[u32]; 2] = [&[1, 4], &[2, 4]];
+
+fn words(change: &Change<'_>) -> Option<&'static str> {
+    let held = change.held;
+    let below = change.height.is_some_and(|height| height < held.first);
+    match change.table {
+        table if table.starts_with("blockstore/") && below => Some("below the first block kept"),
+        "blockstore/state" => is_a_later_base(change).then_some("below the first block kept"),
+        "state/validators" if same_but_for(change, &inside(&[1])) => Some("Proposer priorities"),
+        "state/validators" if below => Some("below the first block kept"),
+        "state/state" if same_but_for(change, &inside_all(&[6, 7, 8])) => {
+            Some("Proposer priorities")
+        }
+        "state/state" if same_but_for(change, &[&[1]]) => Some("The versions in the node's state"),
+        "state/last_results" if change.after.is_none() => Some("second copy of the last results"),
+        "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
+        "tx_index/height" | "tx_index/block" if change.after.is_none() => {
+            Some("What is missing from the index of transactions")
+        }
+        table if table.starts_with("tx_index/") && below => Some("below the first block kept"),
+        "application/commit_info" if same_but_for(change, &[&[3]]) => {
+            Some("The time in a CommitInfo")
+        }
+        "application/iavl_fast" if is_a_later_version(change) => Some("The version of a fast node"),
+        _ => None,
+    }
+}
+
+/// The paths of [`PRIORITIES`] below one that leads to a set.
+fn inside(set: &[u32]) -> Vec<Vec<u32>> {
+    PRIORITIES.iter().map(|path| [set, path].concat()).collect()
+}
+
+fn inside_all(sets: &[u32]) -> Vec<Vec<u32>> {
+    sets.iter().flat_map(|set| inside(&[*set])).collect()
+}
+
+/// Whether both values say the same but for what lies below these paths.
+fn same_but_for<P: AsRef<[u32]>>(change: &Change<'_>, paths: &[P]) -> bool {
+    let paths: Vec<&[u32]> = paths.iter().map(AsRef::as_ref).collect();
+    let Some(after) = &change.after else { return false };
+    let before = without(change.before, &paths);
+    before.is_some() && without(after, &paths) == before
+}
+
+/// Whether the store claims to begin later than it does: then nothing below counts as kept.
+fn is_a_later_base(change: &Change<'_>) -> bool {
+    let Some(after) = &change.after else { return false };
+    let range = BlockStoreState::decode(after).ok().and_then(|stored| stored.range());
+    range.is_some_and(|(first, last)| first >= change.held.first && last == change.held.last)
+}
+
+/// Whether a fast node has the same value and says that it is of a later version.
+fn is_a_later_version(change: &Change<'_>) -> bool {
+    let after = change.after.as_deref().map(FastNode::decode);
+    let before = FastNode::decode(change.before);
+    matches!((before, after), (Ok(before), Some(Ok(after)))
+        if before.value == after.value && before.version < after.version)
+}
+
+/// The fields of a message with their paths, but for those below one of `paths`; `None` for
+/// bytes that are no message.
+fn without(message: &[u8], paths: &[&[u32]]) -> Option<Vec<(u32, Vec<u8>)>> {
+    let (mut kept, mut fields) = (Vec::new(), Fields::new(message));
+    while let Some(field) = fields.next().ok()? {
+        let below: Vec<&[u32]> =
+            paths.iter().filter(|path| path[0] == field.number).map(|path| &path[1..]).collect();
+        if below.iter().any(|rest| rest.is_empty()) {
+            continue;
+        }
+        let content = match field.value {
+            Value::Bytes(bytes) if !below.is_empty() => {
+                let inside = without(bytes, &below)?;
+                inside
+                    .into_iter()
+                    .flat_map(|(number, mut bytes)| {
+                        bytes.extend_from_slice(&number.to_be_bytes());
+                        bytes
+                    })
+                    .collect()
+            }
+            Value::Bytes(bytes) => bytes.to_vec(),
+            Value::Varint(value) | Value::Fixed64(value) => value.to_be_bytes().to_vec(),
+            Value::Fixed32(value) => value.to_be_bytes().to_vec(),
+        };
+        kept.push((field.number, content));
+    }
+    Some(kept)
+}
