@@ -177,16 +177,19 @@ impl Programs {
             Length::Seconds(seconds) => format!("-max_total_time={seconds}"),
             Length::Runs(runs) => format!("-runs={runs}"),
         };
-        let text = self.libfuzzer(name, &[
-            length,
-            format!("-max_len={bytes_max}"),
-            format!("-seed={}", campaign.seed as u32),
-            format!("-timeout={INPUT_SECONDS_MAX}"),
-            format!("-rss_limit_mb={RSS_MEGABYTES_MAX}"),
-            format!("-artifact_prefix={}/", found.display()),
-            "-print_final_stats=1".into(),
-            corpus.display().to_string(),
-        ])?;
+        let text = self.libfuzzer(
+            name,
+            &[
+                length,
+                format!("-max_len={bytes_max}"),
+                format!("-seed={}", campaign.seed as u32),
+                format!("-timeout={INPUT_SECONDS_MAX}"),
+                format!("-rss_limit_mb={RSS_MEGABYTES_MAX}"),
+                format!("-artifact_prefix={}/", found.display()),
+                "-print_final_stats=1".into(),
+                corpus.display().to_string(),
+            ],
+        )?;
         let figures = Figures::read(&text).filter(|figures| figures.executions > 0);
         let figures = figures.ok_or("it ran nothing, which is a failure")?;
         let (files, bytes) = measure(&corpus)?;

@@ -113,13 +113,10 @@ pub(crate) fn state(bytes: &[u8]) {
 }
 
 pub(crate) fn results(bytes: &[u8]) {
-    for results in [
-        Results::decode(bytes),
-        Results::decode_finalize(bytes),
-        Results::decode_legacy(bytes),
-    ]
-    .into_iter()
-    .flatten()
+    for results in
+        [Results::decode(bytes), Results::decode_finalize(bytes), Results::decode_legacy(bytes)]
+            .into_iter()
+            .flatten()
     {
         assert!(results.txs.len() + results.validator_updates.len() <= bytes.len() / 2);
         let _ = results.hash();

@@ -40,7 +40,10 @@ pub(crate) fn edit(bytes: &[u8]) {
             assert_eq!(value_of(&table, &path).and_then(Value::as_str), Some(NEW));
             assert_eq!(rest_of(&edited, &path), rest_of(text, &path), "{text:?} {edited:?}");
             // Set again, nothing changes.
-            assert_eq!(set_config_key(&edited, key, Some("other"), NEW).as_deref().ok(), Some(&*edited));
+            assert_eq!(
+                set_config_key(&edited, key, Some("other"), NEW).as_deref().ok(),
+                Some(&*edited)
+            );
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

@@ -112,7 +112,8 @@ pub(crate) fn batches(bytes: &[u8]) {
 
 pub(crate) fn batch_seeds() -> Vec<Vec<u8>> {
     let logs = testdata("leveldb", |name| name.ends_with(".log"));
-    let mut seeds: Vec<_> = logs.iter().filter_map(|log| decoders::log_records(log)).flatten().collect();
+    let mut seeds: Vec<_> =
+        logs.iter().filter_map(|log| decoders::log_records(log)).flatten().collect();
     seeds.push(b"\x03\x00\x01\x01a\x02xy\x00\x01b\x01\x01a\x00".to_vec());
     seeds
 }
@@ -252,7 +253,8 @@ pub(crate) fn table(bytes: &[u8]) {
     let _ = decoders::table(&file);
 
     let mut input = Input::new(bytes);
-    let (interval, per_block) = (usize::from(input.byte() % 4) + 1, usize::from(input.byte() % 8) + 1);
+    let (interval, per_block) =
+        (usize::from(input.byte() % 4) + 1, usize::from(input.byte() % 8) + 1);
     let packed = input.byte() & 1 == 1;
     let entries = entries(&mut input);
     let (mut file, mut index) = (Vec::new(), Vec::new());
@@ -271,7 +273,9 @@ pub(crate) fn table(bytes: &[u8]) {
 
 pub(crate) fn table_seeds() -> Vec<Vec<u8>> {
     let mut seeds = testdata("leveldb", |name| name.ends_with(".ldb"));
-    seeds.push(b"\x01\x02\x01\x01a\x01\x011\x02ab\x02\x00\x03abc\x05\x05three\x01b\x01\x014".to_vec());
+    seeds.push(
+        b"\x01\x02\x01\x01a\x01\x011\x02ab\x02\x00\x03abc\x05\x05three\x01b\x01\x014".to_vec(),
+    );
     let forged = snap::raw::Encoder::new().compress_vec(&[7; 200]).unwrap_or_default();
     let mut seed = vec![0, 1, u8::try_from(forged.len()).unwrap_or(0)];
     seed.extend(forged);

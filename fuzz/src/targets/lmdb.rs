@@ -6,7 +6,7 @@ use crate::input::Input;
 use std::path::Path;
 use transload_drivers::lmdb::LmdbDriver;
 use transload_model::engine::Engine;
-use transload_store::{Driver, Kind, KeyRange, Result, Scan, SourceOptions};
+use transload_store::{Driver, KeyRange, Kind, Result, Scan, SourceOptions};
 
 /// The smallest page that LMDB has.
 const PAGE_BYTES: usize = 256;

@@ -12,8 +12,8 @@ mod lmdb;
 mod program;
 mod proof;
 mod recognise;
-mod shape;
 mod samples;
+mod shape;
 
 use crate::Target;
 

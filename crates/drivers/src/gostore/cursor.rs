@@ -47,7 +47,6 @@ impl Stream {
             Err(error) => Err(self.process.explain(error)),
         }
     }
-
 }
 
 /// Puts the next data frame's payload into `frame`; false at an end that agrees with what

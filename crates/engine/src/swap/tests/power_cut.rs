@@ -68,9 +68,7 @@ struct Pending {
 
 /// Whether one of two calls could have needed the other.
 fn depend(one: &Pending, other: &Pending) -> bool {
-    one.touched
-        .iter()
-        .any(|a| other.touched.iter().any(|b| a.starts_with(b) || b.starts_with(a)))
+    one.touched.iter().any(|a| other.touched.iter().any(|b| a.starts_with(b) || b.starts_with(a)))
 }
 
 /// A disk whose power goes off before a call.
@@ -111,7 +109,8 @@ impl PowerDisk {
 
     fn note(&self, touched: &[&Path], undo: Undo) {
         let touched: Vec<PathBuf> = touched.iter().map(|path| (*path).to_owned()).collect();
-        let mut folders: Vec<PathBuf> = touched.iter().map(|path| parent(path).to_owned()).collect();
+        let mut folders: Vec<PathBuf> =
+            touched.iter().map(|path| parent(path).to_owned()).collect();
         folders.dedup();
         self.pending.lock().unwrap().push(Pending { touched, folders, undo });
     }
@@ -129,7 +128,9 @@ impl PowerDisk {
             masks.extend((0..SUBSETS_BY_CHANCE).map(|_| {
                 // As often nearly all as half of them.
                 let rare = chance.coin();
-                (0..count).map(|_| if rare { chance.next() % 8 > 0 } else { chance.coin() }).collect()
+                (0..count)
+                    .map(|_| if rare { chance.next() % 8 > 0 } else { chance.coin() })
+                    .collect()
             }));
             masks
         };
