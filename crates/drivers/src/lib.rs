@@ -15,7 +15,7 @@ mod linked;
 pub mod lmdb;
 #[cfg(feature = "sqlite")]
 mod pieces;
-mod recognise;
+pub mod recognise;
 #[cfg(feature = "redb")]
 pub mod redb;
 mod registry;

@@ -18,6 +18,7 @@ use redb::{
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use transload_store::KeyRange;
@@ -131,6 +132,20 @@ impl Journal {
                     other => refused(other.to_string()),
                 }
             })?;
+        let this = Self::on(db, path.clone(), home, hook)?;
+        // What is durable in the file is lost with the file's name.
+        File::open(state_dir)
+            .and_then(|folder| folder.sync_all())
+            .map_err(|error| refused(error.to_string()))?;
+        Ok(this)
+    }
+
+    /// Opens the journal in `db`, or makes it there.
+    fn on(db: Database, path: PathBuf, home: &HomeIdentity, hook: StepHook) -> Result<Self> {
+        let refused = |message: String| {
+            Error::new(Kind::Refused, "open the journal", message)
+                .with("path", path.display().to_string())
+        };
         let this = Self { db, path: path.clone(), hook };
         (this.hook)("journal: opened");
         match this.header()? {
@@ -490,5 +505,7 @@ pub(crate) fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
+#[cfg(test)]
+mod power_cut;
 #[cfg(test)]
 mod tests;

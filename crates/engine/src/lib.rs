@@ -3,11 +3,14 @@
 //! Invariant: the engine knows no driver and no chain. It is handed
 //! [`transload_store::Engines`] and [`transload_store::Profile`]s.
 
+#[cfg(test)]
+mod chance;
 mod chunks;
 mod compare;
 mod control;
 mod convert;
 mod copy;
+pub mod decoders;
 mod error;
 mod estimate;
 mod fit;

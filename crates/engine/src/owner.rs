@@ -24,7 +24,9 @@ pub(crate) fn adopt(source: &Path, target: &Path) -> Result<()> {
     let is_dir = fs::metadata(target).map_err(|error| failed(target, error))?.is_dir();
     if is_dir == model.is_dir() {
         let mode = fs::Permissions::from_mode(model.mode() & 0o7777);
-        fs::set_permissions(target, mode).map_err(|error| failed(target, error))?;
+        fs::set_permissions(target, mode)
+            .and_then(|()| fs::File::open(target)?.sync_all())
+            .map_err(|error| failed(target, error))?;
     }
     Ok(())
 }

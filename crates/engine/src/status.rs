@@ -9,7 +9,8 @@ use crate::phase::State;
 use crate::watch::StepHook;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -313,7 +314,9 @@ impl StatusFile {
         };
         let bytes = serde_json::to_vec(&inner.status).map_err(|error| failed(error.to_string()))?;
         let staged = self.path.with_extension("json.new");
-        fs::write(&staged, bytes)
+        // A name that leads to nothing after a power cut would tell an operator nothing just then.
+        File::create(&staged)
+            .and_then(|mut file| file.write_all(&bytes).and_then(|()| file.sync_data()))
             .and_then(|()| fs::rename(&staged, &self.path))
             .map_err(|error| failed(error.to_string()))
     }

@@ -1,7 +1,7 @@
 //! The test lanes. A lane that runs nothing fails; a peer that isn't there is named at the end.
 
 use crate::place::{Result, cache_dir, cargo, has, metadata, root, run, say, target_dir};
-use crate::{helper, nodes, tidy};
+use crate::{fuzz, helper, nodes, tidy};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -41,6 +41,7 @@ const LANES: &[Lane] = &[
     ("helper", "our Go: the helper, and foreign code on our proofs; vet and tests", helper_lane),
     ("test", "unit, property, contract, golden and command-line tests", tests),
     ("crash", "killed at every durable step, then resumed", crash),
+    ("fuzz", "every decoder of foreign bytes, briefly", fuzz_lane),
     ("fixtures", "every node home of a folder, end to end", fixtures),
     ("real", "real node software on what we wrote", real),
 ];
@@ -203,6 +204,19 @@ fn crash(settings: &Settings) -> Result<Tally> {
     // Real nodes look at what a killed swap leaves.
     nodes::build()?;
     own_lane(settings, "crash")
+}
+
+/// A second for each target, or as many as the environment says.
+fn fuzz_lane(settings: &Settings) -> Result<Tally> {
+    let seconds = match std::env::var("TRANSLOAD_FUZZ_SECONDS") {
+        Ok(text) => text.parse().map_err(|error| format!("TRANSLOAD_FUZZ_SECONDS: {error}"))?,
+        Err(_) => 1,
+    };
+    let length = fuzz::Length::Seconds(seconds);
+    let (targets, seed) = (Vec::new(), settings.seed);
+    let outcome =
+        fuzz::run_targets(&fuzz::Campaign { targets, length, seed, grow: false, keep: false })?;
+    Ok(Tally { passed: outcome.passed, failed: outcome.failed, ..Tally::default() })
 }
 
 fn fixtures(settings: &Settings) -> Result<Tally> {

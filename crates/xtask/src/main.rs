@@ -1,9 +1,11 @@
 //! `cargo xtask`: the project's own commands.
 //!
 //! `demo` shows the main job on a real home, `test` runs every lane, `tidy` keeps the house,
-//! `build-helper` builds the Go helper, `build-nodes` the real nodes of the tests.
+//! `fuzz` runs the fuzz targets, `build-helper` builds the Go helper, `build-nodes` the real nodes
+//! of the tests.
 
 mod demo;
+mod fuzz;
 mod helper;
 mod lanes;
 mod nodes;
@@ -46,6 +48,27 @@ enum Command {
         #[arg(long)]
         list: bool,
     },
+    /// Fuzz every decoder of foreign bytes, and print what each target did
+    Fuzz {
+        /// Only this target (may be given more than once)
+        #[arg(long, value_name = "NAME")]
+        target: Vec<String>,
+        /// Executions of each target
+        #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+        runs: u64,
+        /// Seconds for each target, instead of executions
+        #[arg(long, value_name = "N", conflicts_with = "runs")]
+        seconds: Option<u64>,
+        /// Seed of the fuzzer
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// Put the smallest inputs that cover as much as all into fuzz/corpus
+        #[arg(long)]
+        keep: bool,
+        /// List the targets and leave
+        #[arg(long)]
+        list: bool,
+    },
     /// Check the house: crate arrows, file lengths, names, leftovers, ARCHITECTURE.md
     Tidy,
     /// Build the Go helper beside the transload binary and print its path
@@ -68,6 +91,12 @@ fn main() -> ExitCode {
         }
         Command::Test { lane, fixtures, seed, list: false } => {
             lanes::run_lanes(&lane, fixtures.as_deref(), seed)
+        }
+        Command::Fuzz { list: true, .. } => fuzz::list().map(|()| true),
+        Command::Fuzz { target, runs, seconds, seed, keep, list: false } => {
+            let length = seconds.map_or(fuzz::Length::Runs(runs), fuzz::Length::Seconds);
+            let campaign = fuzz::Campaign { targets: target, length, seed, grow: true, keep };
+            fuzz::run_targets(&campaign).map(|outcome| outcome.failed == 0)
         }
         Command::Tidy => tidy::report(),
         Command::BuildHelper => helper::build().map(|path| say_path(&path)),

@@ -55,8 +55,8 @@ static TIMESTAMP: Shape = Shape {
     ],
 };
 
-/// Releases before 0.47 write no timestamp, later ones always.
-static COMMIT_INFO: Shape = Shape {
+/// The canonical form. Releases before 0.47 write no timestamp, later ones always.
+pub static COMMIT_INFO: Shape = Shape {
     name: "CommitInfo",
     fields: &[
         Spec { number: 1, name: "version", kind: FieldKind::Int64, presence: Presence::NotDefault },

@@ -35,7 +35,7 @@ impl Stream {
         let Some(mut connection) = self.connection.take() else {
             return Ok(false);
         };
-        match self.receive(&mut connection, frame) {
+        match receive(&mut connection, self.operation, &mut self.tally, frame) {
             Ok(true) => {
                 self.connection = Some(connection);
                 Ok(true)
@@ -47,32 +47,46 @@ impl Stream {
             Err(error) => Err(self.process.explain(error)),
         }
     }
+}
 
-    fn receive(&mut self, connection: &mut Connection, frame: &mut Vec<u8>) -> Result<bool> {
-        match connection.receive()? {
-            (kind::DATA, payload) => {
-                if payload.is_empty() {
-                    return Err(breach("a data frame without an entry"));
-                }
-                self.tally.add_payload(payload);
-                connection.swap_payload(frame);
-                Ok(true)
+/// Puts the next data frame's payload into `frame`; false at an end that agrees with what
+/// arrived.
+pub(super) fn receive(
+    connection: &mut Connection,
+    operation: &'static str,
+    tally: &mut Tally,
+    frame: &mut Vec<u8>,
+) -> Result<bool> {
+    match connection.receive()? {
+        (kind::DATA, payload) => {
+            if payload.is_empty() {
+                return Err(breach("a data frame without an entry"));
             }
-            (kind::END, payload) => {
-                let (sent, arrived) = (End::decode(payload)?, self.tally.end());
-                if sent != arrived {
-                    return Err(breach(format!(
-                        "the stream's end announces {} entries in {} bytes, {} in {} arrived, or \
-                         their digest differs",
-                        sent.entries, sent.payload_bytes, arrived.entries, arrived.payload_bytes
-                    )));
-                }
-                Ok(false)
-            }
-            (kind::ERROR, payload) => Err(protocol::decode_error(self.operation, payload)),
-            (kind, _) => Err(breach(format!("a frame of kind {kind:#04x} in a stream"))),
+            tally.add_payload(payload);
+            connection.swap_payload(frame);
+            Ok(true)
         }
+        (kind::END, payload) => {
+            let (sent, arrived) = (End::decode(payload)?, tally.end());
+            if sent != arrived {
+                return Err(breach(format!(
+                    "the stream's end announces {} entries in {} bytes, {} in {} arrived, or \
+                     their digest differs",
+                    sent.entries, sent.payload_bytes, arrived.entries, arrived.payload_bytes
+                )));
+            }
+            Ok(false)
+        }
+        (kind::ERROR, payload) => Err(protocol::decode_error(operation, payload)),
+        (kind, _) => Err(breach(format!("a frame of kind {kind:#04x} in a stream"))),
     }
+}
+
+/// The lengths of the key and the value of the entry at the front of a data frame's rest.
+pub(super) fn entry(rest: &[u8]) -> Result<(usize, usize)> {
+    let mut fields = Fields::new(rest);
+    let key_bytes = fields.bytes(KEY_BYTES_MAX)?.len();
+    Ok((key_bytes, fields.bytes(VALUE_BYTES_MAX)?.len()))
 }
 
 /// Walks the entries of a stream.
@@ -100,16 +114,14 @@ impl GostoreCursor {
                 return Ok(None);
             }
         }
-        let mut fields = Fields::new(&self.frame[self.position..]);
-        let key_bytes = fields.bytes(KEY_BYTES_MAX)?.len();
-        let value_bytes = fields.bytes(VALUE_BYTES_MAX)?.len();
+        let lengths = entry(&self.frame[self.position..])?;
         self.stream.tally.add_entry();
-        Ok(Some((key_bytes, value_bytes)))
+        Ok(Some(lengths))
     }
 }
 
 /// Bytes of the length before a key or value.
-const LENGTH_BYTES: usize = 4;
+pub(super) const LENGTH_BYTES: usize = 4;
 
 impl Cursor for GostoreCursor {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {

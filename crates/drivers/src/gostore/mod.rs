@@ -11,6 +11,7 @@
 mod bulk;
 mod connection;
 mod cursor;
+pub mod decoders;
 mod process;
 mod protocol;
 mod snapshot;

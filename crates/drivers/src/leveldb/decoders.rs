@@ -2,7 +2,7 @@
 //! nor allocate without bound, whatever they are.
 
 use super::block::BlockCursor;
-use super::internal_key::TAG_MAX;
+use super::internal_key::{TAG_MAX, has_value};
 use super::log;
 use super::manifest::Manifest;
 use super::memtable::MemTable;
@@ -23,21 +23,29 @@ impl ReadAt for Bytes {
     }
 }
 
-/// The log format: how many records `bytes` holds, if it is a sound log.
+/// A key and what it holds.
+pub type Entry = (Vec<u8>, Vec<u8>);
+
+/// The log format: the records of `bytes`, if it is a sound log.
 #[must_use]
-pub fn log_records(bytes: &[u8]) -> Option<usize> {
-    log::records(bytes.to_vec(), "fuzz").ok().map(|found| found.places.len())
+pub fn log_records(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let log = log::records(bytes.to_vec(), "fuzz").ok()?;
+    Some(log.places.into_iter().map(|(place, _)| log.bytes[place].to_vec()).collect())
 }
 
-/// A write-ahead log: how many bytes of keys and values it leaves, if it is
-/// sound.
+/// A write-ahead log: the keys that it changes with their values, none where they are deleted, if
+/// it is sound.
 #[must_use]
-pub fn write_ahead_log(bytes: &[u8]) -> Option<usize> {
+pub fn write_ahead_log(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
     let mut table = MemTable::default();
     table.add_log(bytes.to_vec(), "fuzz").ok()?;
     table.settle();
-    let bytes = |at| table.tagged(at).0.len() + table.value(at).len();
-    Some((0..table.len()).map(bytes).sum())
+    let change = |at| {
+        let (key, tag) = table.tagged(at);
+        let value = has_value(tag)?.then(|| table.value(at).to_vec());
+        Some((key.to_vec(), value))
+    };
+    (0..table.len()).map(change).collect()
 }
 
 /// A manifest: how many tables it names, if it is sound.
@@ -46,28 +54,35 @@ pub fn manifest(bytes: &[u8]) -> Option<usize> {
     Manifest::parse("fuzz", bytes.to_vec()).ok().map(|manifest| manifest.tables.len())
 }
 
-/// A block without its trailer: how many entries it holds, if it is sound.
+/// A block without its trailer: its entries under their internal keys, if it is sound.
 #[must_use]
-pub fn block(bytes: &[u8], seek: &[u8]) -> Option<usize> {
+pub fn block(bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut cursor = BlockCursor::new(bytes).ok()?;
-    let mut entries = 0;
+    let mut entries = Vec::new();
     while cursor.advance(bytes).ok()? {
-        entries += usize::from(bytes.get(cursor.value()).is_some());
+        entries.push((cursor.key().to_vec(), bytes.get(cursor.value())?.to_vec()));
     }
-    cursor.seek(bytes, (seek, TAG_MAX)).ok()?;
     Some(entries)
 }
 
-/// A whole table: how many entries it holds, if it is sound.
+/// Looks for a user key in a block: the first internal key that isn't before it, if the block is
+/// sound and there is one.
 #[must_use]
-pub fn table(bytes: &[u8]) -> Option<usize> {
+pub fn block_seek(bytes: &[u8], key: &[u8]) -> Option<Vec<u8>> {
+    let mut cursor = BlockCursor::new(bytes).ok()?;
+    cursor.seek(bytes, (key, TAG_MAX)).ok()?.then(|| cursor.key().to_vec())
+}
+
+/// A whole table: its entries under their internal keys, if it is sound.
+#[must_use]
+pub fn table(bytes: &[u8]) -> Option<Vec<Entry>> {
     let size_bytes = bytes.len() as u64;
     let table = Table::open("fuzz", 1, Arc::new(Bytes(bytes.to_vec())), size_bytes).ok()?;
     let mut index = table.index_cursor().ok()?;
-    let mut entries = 0;
+    let mut entries = Vec::new();
     while index.advance(table.index()).ok()? {
         let content = table.block(table.handle(&index).ok()?).ok()?;
-        entries += block(&content, b"seek")?;
+        entries.extend(block(&content)?);
     }
     Some(entries)
 }
@@ -87,7 +102,7 @@ mod tests {
     #[test]
     fn a_table_must_be_written_whole_to_be_sound() {
         let whole = include_bytes!("../../testdata/leveldb/deletions/000008.ldb");
-        assert!(table(whole).is_some_and(|entries| entries > 0));
+        assert!(table(whole).is_some_and(|entries| !entries.is_empty()));
         for cut in (0..whole.len()).step_by(7) {
             assert_eq!(table(&whole[..cut]), None);
         }

@@ -1,5 +1,6 @@
 //! Walks over LMDB's B-trees by positioned reads.
 
+use super::KEY_BYTES_MAX;
 use super::page::{self, HEADER_BYTES, Meta, MetaFault, PageKind, Tree, Value};
 use std::fs::File;
 use std::io::ErrorKind;
@@ -280,13 +281,28 @@ impl TreeWalk {
     }
 }
 
+/// Parts beyond which no further page is divided: pages that a forged tree has share their
+/// children, so that there would be no end of them.
+const PARTS_MAX: usize = 65_536;
+
 /// The lowest keys of the tree's parts, all but the first, ascending; at least `parts_min` of
-/// them where the tree is that large, found in branch pages alone.
+/// them where the tree is that large, found in branch pages alone. Longer keys than LMDB's are
+/// cut, which divides as well.
 pub(super) fn separators(
     environment: &Environment,
     tree: &Tree,
     parts_min: usize,
 ) -> Result<Vec<Vec<u8>>> {
+    let parts = parts(environment, tree, parts_min)?;
+    let mut keys: Vec<Vec<u8>> = parts.into_iter().skip(1).map(|(key, _)| key).collect();
+    // A damaged tree's keys may be in disorder; as points of division they must not be.
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// The lowest key and the top page of each part.
+fn parts(environment: &Environment, tree: &Tree, parts_min: usize) -> Result<Vec<(Vec<u8>, u64)>> {
     let mut level: Vec<(Vec<u8>, u64)> =
         tree.root.map(|root| (Vec::new(), root)).into_iter().collect();
     for _ in 1..tree.depth {
@@ -295,21 +311,66 @@ pub(super) fn separators(
         }
         let mut below = Vec::new();
         for (lowest, number) in level {
+            if below.len() >= PARTS_MAX {
+                below.push((lowest, number));
+                continue;
+            }
             let page = environment.tree_page(number, Vec::new())?;
             if page.kind != PageKind::Branch {
                 return Err(environment.corrupt_page(number, "the tree isn't of one depth"));
             }
             for index in 0..page.nodes {
                 let (key, child) = page.branch(environment, index)?;
+                let key = &key[..key.len().min(KEY_BYTES_MAX)];
                 let key = if index == 0 { lowest.clone() } else { key.to_vec() };
                 below.push((key, child));
             }
         }
         level = below;
     }
-    let mut keys: Vec<Vec<u8>> = level.into_iter().skip(1).map(|(key, _)| key).collect();
-    // A damaged tree's keys may be in disorder; as points of division they must not be.
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
+    Ok(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PAGE_BYTES: usize = 4096;
+
+    /// A branch page all of whose nodes are one: a long key, and a child.
+    fn branch(number: u8, nodes: u16, child: u8) -> Vec<u8> {
+        let (mut page, node) = (vec![0; PAGE_BYTES], 1_100_u16);
+        page[0] = number;
+        page[10] = 1;
+        page[12..14].copy_from_slice(&(16 + 2 * nodes).to_le_bytes());
+        page[14..16].copy_from_slice(&node.to_le_bytes());
+        for index in 0..usize::from(nodes) {
+            page[16 + 2 * index..18 + 2 * index].copy_from_slice(&node.to_le_bytes());
+        }
+        let at = usize::from(node);
+        page[at] = child;
+        page[at + 6..at + 8].copy_from_slice(&2_900_u16.to_le_bytes());
+        page
+    }
+
+    #[test]
+    fn pages_that_share_their_children_are_divided_only_so_often() {
+        let mut meta = vec![0; PAGE_BYTES];
+        meta[10] = 8;
+        meta[16..20].copy_from_slice(&0xbeef_c0de_u32.to_le_bytes());
+        meta[20] = 1;
+        meta[40..44].copy_from_slice(&4096_u32.to_le_bytes());
+        let tree = Tree { flags: 0, depth: 4, pages: 4, entries: 1, root: Some(2) };
+        // 64 times 64 parts are no more than are wanted, so they are divided once more.
+        let pages =
+            [meta, vec![0; PAGE_BYTES], branch(2, 64, 3), branch(3, 64, 4), branch(4, 500, 5)];
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("data.mdb");
+        std::fs::write(&path, pages.concat()).unwrap();
+        let environment = Environment::open(&path).unwrap();
+        let parts = parts(&environment, &tree, 4_096).unwrap();
+        assert!(parts.len() > 4_096 && parts.len() <= PARTS_MAX + 64 * 64 + 500);
+        assert!(parts.iter().all(|(key, _)| key.len() <= KEY_BYTES_MAX));
+        assert_eq!(separators(&environment, &tree, 4_096).unwrap().len(), 1, "of one key");
+    }
 }

@@ -40,6 +40,12 @@ impl Listing {
         Ok(listing)
     }
 
+    /// A directory with just these names.
+    pub(super) fn of(names: &[&str]) -> Self {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Self { names, bytes_on_disk: 0 }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.names.is_empty()
     }

@@ -5,6 +5,7 @@
 //! OPTIONS files, markers, manifests and magic numbers decide, never a file's suffix alone, and
 //! a directory that two engines have touched is refused. The table of signs: `docs/engines.md`.
 
+pub mod decoders;
 mod directory;
 mod file;
 mod listing;

@@ -30,7 +30,12 @@ pub(super) struct Options {
 impl Options {
     pub(super) fn read(path: &Path, file: &str) -> Result<Self> {
         let bytes = read_start(&path.join(file), OPTIONS_BYTES_MAX)?;
-        Ok(Self { file: file.to_owned(), text: String::from_utf8_lossy(&bytes).into_owned() })
+        Ok(Self::of(file, &bytes))
+    }
+
+    /// The content of `file`.
+    pub(super) fn of(file: &str, bytes: &[u8]) -> Self {
+        Self { file: file.to_owned(), text: String::from_utf8_lossy(bytes).into_owned() }
     }
 
     /// All values of a name, in order: RocksDB has one a column family.

@@ -127,6 +127,12 @@ impl EditedFile<'_> {
     }
 }
 
+/// A config file's text with the new value of one edit.
+pub(crate) fn edited(text: &str, edit: &ConfigEdit) -> Result<String> {
+    EditedFile { path: edit.path.clone(), role: edit.file, edits: vec![edit] }
+        .with(text, Setting::New)
+}
+
 /// The files of a swap, the application's first: it is guarded first and set last.
 pub(super) fn files(swap: &SwapPlan) -> Vec<EditedFile<'_>> {
     let mut files: Vec<EditedFile<'_>> = Vec::new();

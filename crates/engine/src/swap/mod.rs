@@ -37,6 +37,8 @@ mod standing;
 mod steps;
 mod told;
 
+pub(crate) use config::edited;
+
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
 use crate::watch::{StepLog, Watch};

@@ -216,9 +216,6 @@ fn restage(swap: &SwapPlan, record: &Record, disk: &dyn Disk) -> Result<()> {
     let state = known(look(swap, record)?)?;
     for (one, place) in swap.moves.iter().zip(&state.places) {
         if *place == Place::New && !is_there(&one.target) {
-            let folder = parent(&one.target);
-            std::fs::create_dir_all(folder)
-                .map_err(|error| stopped("make a folder", folder, error))?;
             guard::stage(disk, &one.target, swap)?;
         }
     }

@@ -15,6 +15,7 @@ const LAYERS: &[(&str, u8)] = &[
     ("transload", 5),
     ("xtask", 6),
     ("transload-bench", 6),
+    ("transload-fuzz", 6),
 ];
 
 /// Arrows that go down and are forbidden all the same: the engine is handed drivers and

@@ -3,6 +3,7 @@
 
 mod faults;
 mod meanwhile;
+mod power_cut;
 mod rig;
 
 use super::*;
