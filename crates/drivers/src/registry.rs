@@ -7,7 +7,7 @@ use transload_store::{Driver, EngineStatus, Engines, Error, Holder, Recognised, 
 /// What the drivers need from their surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct BuiltInConfig {
-    /// The Go helper that speaks to Pebble and goleveldb.
+    /// The Go helper that speaks to Pebble, goleveldb and bbolt.
     pub gostore_helper: Option<PathBuf>,
 }
 
@@ -28,6 +28,8 @@ fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
     let mut drivers: Vec<Box<dyn Driver>> = vec![
         #[cfg(feature = "leveldb")]
         Box::new(crate::goleveldb::Goleveldb::new(helped(config, Engine::Goleveldb))),
+        #[cfg(feature = "gostore")]
+        Box::new(crate::bbolt::Bbolt::new(helped(config, Engine::Bbolt))),
         #[cfg(feature = "lmdb")]
         Box::new(crate::lmdb::LmdbDriver),
         #[cfg(feature = "redb")]
@@ -62,7 +64,7 @@ fn helped(_: &BuiltInConfig, _: Engine) -> Option<Box<dyn Driver>> {
 /// How an engine that this build lacks can be had.
 pub(crate) fn how_to_get(engine: Engine) -> &'static str {
     match engine {
-        Engine::Goleveldb | Engine::Pebble1 | Engine::Pebble2 => {
+        Engine::Goleveldb | Engine::Pebble1 | Engine::Pebble2 | Engine::Bbolt => {
             "needs the Go helper: install Go, run `cargo xtask build-helper` in the source, and \
              put transload-gostore beside this program or name it with --gostore"
         }

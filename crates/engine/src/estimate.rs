@@ -74,7 +74,7 @@ fn write_percent(engine: Engine) -> u64 {
         Engine::Pebble1 | Engine::Pebble2 | Engine::Rocksdb => 100,
         Engine::Goleveldb => 250,
         Engine::Redb | Engine::Lmdb => 200,
-        Engine::Sqlite => 300,
+        Engine::Sqlite | Engine::Bbolt => 300,
     }
 }
 

@@ -22,16 +22,20 @@ pub enum Engine {
     Lmdb,
     /// SQLite.
     Sqlite,
+    /// bbolt, etcd's fork of Bolt.
+    Bbolt,
 }
 
 /// A name that is no engine's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite")]
+#[error(
+    "{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite, bbolt"
+)]
 pub struct UnknownEngine(String);
 
 impl Engine {
     /// All engines, in the order in which help lists them.
-    pub const ALL: [Engine; 7] = [
+    pub const ALL: [Engine; 8] = [
         Engine::Goleveldb,
         Engine::Pebble1,
         Engine::Pebble2,
@@ -39,6 +43,7 @@ impl Engine {
         Engine::Redb,
         Engine::Lmdb,
         Engine::Sqlite,
+        Engine::Bbolt,
     ];
 
     /// The name used in commands, plans and reports.
@@ -52,6 +57,7 @@ impl Engine {
             Engine::Redb => "redb",
             Engine::Lmdb => "lmdb",
             Engine::Sqlite => "sqlite",
+            Engine::Bbolt => "bbolt",
         }
     }
 }

@@ -36,6 +36,11 @@ pub trait Driver: Send + Sync {
     /// What targets of this driver can do and promise, known without opening one.
     fn target_profile(&self) -> (Capabilities, Guarantees);
 
+    /// Why a target can't hold `key`, whatever its length; none where it can.
+    fn refuses_key(&self, _key: &[u8]) -> Option<&'static str> {
+        None
+    }
+
     /// Makes a crash-consistent snapshot of `path`, which another process may be writing, in the
     /// existing folder `into`: hard links of what never changes, copies of the rest. Takes
     /// milliseconds; what stands in `into` already is replaced. [`Driver::open_source`] opens it.

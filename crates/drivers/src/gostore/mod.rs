@@ -1,9 +1,10 @@
-//! Pebble 1, Pebble 2 and goleveldb, opened by their canonical Go engines in a helper process.
+//! Pebble 1, Pebble 2, goleveldb and bbolt, opened by their canonical Go engines in a helper
+//! process.
 //!
 //! The helper (`helpers/gostore`) is started once a store and spoken to over the protocol of
 //! `docs/formats/driver-protocol.md`. Pebble sources are read on a linked snapshot, so that not a
-//! byte of theirs changes and no lock is taken in them. goleveldb writes to what it opens: it is
-//! for targets, and sources are read by transload's own reader.
+//! byte of theirs changes and no lock is taken in them. goleveldb writes to what it opens and bbolt
+//! locks it: they are for targets, and sources are read by transload's own readers.
 //!
 //! Invariants: a helper that dies, hangs or lies is an ordinary error; no helper outlives its
 //! store; a scan ends only with the helper's own count and digest of what arrived.
@@ -162,9 +163,26 @@ pub struct HelperEngine {
     pub format_new: u32,
 }
 
-/// What targets of the helper's engines promise.
+/// What targets of an engine of the helper can do.
+fn capabilities(engine: Engine) -> Capabilities {
+    // bbolt has one writer and no tables: sorted chunks would be batches all the same.
+    Capabilities { write: true, bulk_load: engine != Engine::Bbolt }
+}
+
+/// Keys of any length that an engine of the helper doesn't take.
+fn refuses_key(engine: Engine, key: &[u8]) -> Option<&'static str> {
+    match engine {
+        Engine::Bbolt => crate::bbolt::refuses_key(key),
+        _ => None,
+    }
+}
+
+/// What targets of an engine of the helper promise.
 #[must_use]
-pub fn guarantees() -> Guarantees {
+pub fn guarantees(engine: Engine) -> Guarantees {
+    if engine == Engine::Bbolt {
+        return crate::bbolt::guarantees();
+    }
     Guarantees {
         atomic_batch: true,
         durable_sync: true,
@@ -183,7 +201,7 @@ impl Driver for GostoreDriver {
     }
 
     fn target_profile(&self) -> (Capabilities, Guarantees) {
-        (Capabilities { write: true, bulk_load: true }, guarantees())
+        (capabilities(self.engine), guarantees(self.engine))
     }
 
     fn link_snapshot(&self, path: &Path, into: &Path) -> Result<()> {
@@ -191,11 +209,14 @@ impl Driver for GostoreDriver {
     }
 
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        if self.engine == Engine::Goleveldb {
-            return Err(Error::unsupported(
-                "open",
-                "goleveldb writes to what it opens, so sources are read by transload's own reader",
-            ));
+        let has_our_reader = match self.engine {
+            Engine::Goleveldb => Some("goleveldb writes to what it opens"),
+            Engine::Bbolt => Some("bbolt locks what it opens"),
+            _ => None,
+        };
+        if let Some(why) = has_our_reader {
+            let message = format!("{why}, so sources are read by transload's own reader");
+            return Err(Error::unsupported("open", message));
         }
         let linked = LinkedSnapshot::make(path, &options.scratch_dir)?;
         let (process, opened) = self

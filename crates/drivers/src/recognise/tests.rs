@@ -180,7 +180,7 @@ fn single_files_are_told_by_their_magic() {
     assert_eq!(file(&[redb, (64, &[3]), (192, &[3])]), Ok(Engine::Redb));
     assert_eq!(file(&[sqlite]), Ok(Engine::Sqlite));
     assert_eq!(file(&[lmdb]), Ok(Engine::Lmdb));
-    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x02")]), Err(Kind::UnknownFormat), "bbolt");
+    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x02")]), Ok(Engine::Bbolt));
     let mdbx = (0x59_659d_bdef_4c11_u64 << 8 | 3).to_le_bytes();
     assert_eq!(file(&[(20, &mdbx)]), Err(Kind::UnknownFormat), "MDBX");
     assert_eq!(file(&[(0, b"text")]), Err(Kind::UnknownFormat));
@@ -194,4 +194,5 @@ fn single_files_of_other_formats_are_refused() {
     assert_eq!(file(&[redb, (64, &[2]), (192, &[2])]), Err(Kind::UnknownFormat));
     assert_eq!(file(&[(0, b"SQLite format 3\0\x10\x00\x03\x03")]), Err(Kind::UnknownFormat));
     assert_eq!(file(&[(16, b"\xde\xc0\xef\xbe\xe7\x03\0\0")]), Err(Kind::UnknownFormat));
+    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x03")]), Err(Kind::UnknownFormat), "bbolt 3");
 }

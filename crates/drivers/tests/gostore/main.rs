@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "a test that was not run must say so")]
 #![cfg(feature = "gostore")]
 
+mod bbolt;
 mod contract;
 mod fixtures;
 mod helper;

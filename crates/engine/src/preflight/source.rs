@@ -77,6 +77,7 @@ fn configured_as(name: &str, engine: Engine) -> Option<bool> {
         "goleveldb" | "cleveldb" | "leveldb" => &[Engine::Goleveldb],
         "pebbledb" | "pebble" => &[Engine::Pebble1, Engine::Pebble2],
         "rocksdb" => &[Engine::Rocksdb],
+        "boltdb" => &[Engine::Bbolt],
         _ => return None,
     };
     Some(engines.contains(&engine))

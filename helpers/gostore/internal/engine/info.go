@@ -26,6 +26,11 @@ func Info() []wire.EngineInfo {
 			FormatMin: uint32(pebble2FormatMin), FormatMax: uint32(pebble2FormatMax),
 			FormatNew: uint32(pebble2FormatMin),
 		},
+		{
+			Engine: wire.EngineBbolt, Capabilities: wire.CapWrite,
+			Module:    module("go.etcd.io/bbolt"),
+			FormatMin: bboltFormat, FormatMax: bboltFormat, FormatNew: bboltFormat,
+		},
 	}
 }
 

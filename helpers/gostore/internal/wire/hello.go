@@ -13,6 +13,7 @@ const (
 	EngineGoleveldb Engine = 1
 	EnginePebble1   Engine = 2
 	EnginePebble2   Engine = 3
+	EngineBbolt     Engine = 4
 )
 
 func (e Engine) String() string {
@@ -23,6 +24,8 @@ func (e Engine) String() string {
 		return "pebble1"
 	case EnginePebble2:
 		return "pebble2"
+	case EngineBbolt:
+		return "bbolt"
 	}
 	return fmt.Sprintf("engine %d", uint8(e))
 }

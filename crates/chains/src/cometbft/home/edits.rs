@@ -20,6 +20,7 @@ fn config_name(engine: Engine) -> Option<&'static str> {
         Engine::Goleveldb => Some("goleveldb"),
         Engine::Pebble1 => Some("pebbledb"),
         Engine::Rocksdb => Some("rocksdb"),
+        Engine::Bbolt => Some("boltdb"),
         _ => None,
     }
 }
