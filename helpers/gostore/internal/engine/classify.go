@@ -7,6 +7,7 @@ import (
 
 	pebble1 "github.com/cockroachdb/pebble"
 	pebble2 "github.com/cockroachdb/pebble/v2"
+	"github.com/dgraph-io/badger/v4"
 	leveldberrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/storage"
 	"go.etcd.io/bbolt"
@@ -34,7 +35,7 @@ func kindOf(err error) wire.FailureKind {
 		return wire.FailNotFound
 	case errors.Is(err, storage.ErrLocked), errors.Is(err, bbolt.ErrTimeout):
 		return wire.FailBusy
-	case errors.Is(err, bbolt.ErrVersionMismatch):
+	case errors.Is(err, bbolt.ErrVersionMismatch), errors.Is(err, badger.ErrEncryptionKeyMismatch):
 		return wire.FailUnknownFormat
 	case errors.Is(err, bbolt.ErrKeyRequired), errors.Is(err, bbolt.ErrKeyTooLarge),
 		errors.Is(err, bbolt.ErrValueTooLarge):

@@ -31,6 +31,11 @@ func Info() []wire.EngineInfo {
 			Module:    module("go.etcd.io/bbolt"),
 			FormatMin: bboltFormat, FormatMax: bboltFormat, FormatNew: bboltFormat,
 		},
+		{
+			Engine: wire.EngineBadgerdb, Capabilities: wire.CapReadOnly | writes,
+			Module:    module("github.com/dgraph-io/badger/v4"),
+			FormatMin: badgerFormat, FormatMax: badgerFormat, FormatNew: badgerFormat,
+		},
 	}
 }
 

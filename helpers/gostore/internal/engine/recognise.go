@@ -83,8 +83,11 @@ func lookAt(path string) (signs, error) {
 // Recognise refuses a directory that isn't the engine's, before the engine sees it: opened by the
 // wrong engine a store can be emptied or converted in place without an error.
 func Recognise(engine wire.Engine, path string) error {
-	if engine == wire.EngineBbolt {
+	switch engine {
+	case wire.EngineBbolt:
 		return recogniseBbolt(path)
+	case wire.EngineBadgerdb:
+		return recogniseBadger(path)
 	}
 	s, err := lookAt(path)
 	if err != nil {

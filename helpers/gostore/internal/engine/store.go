@@ -101,6 +101,7 @@ var openers = map[wire.Engine]func(wire.Open) (Store, error){
 	wire.EnginePebble1:   openPebble1,
 	wire.EnginePebble2:   openPebble2,
 	wire.EngineBbolt:     openBbolt,
+	wire.EngineBadgerdb:  openBadger,
 }
 
 // isFile tells engines that keep a store in one file and not in a directory.

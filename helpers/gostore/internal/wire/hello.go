@@ -14,6 +14,7 @@ const (
 	EnginePebble1   Engine = 2
 	EnginePebble2   Engine = 3
 	EngineBbolt     Engine = 4
+	EngineBadgerdb  Engine = 5
 )
 
 func (e Engine) String() string {
@@ -26,6 +27,8 @@ func (e Engine) String() string {
 		return "pebble2"
 	case EngineBbolt:
 		return "bbolt"
+	case EngineBadgerdb:
+		return "badgerdb"
 	}
 	return fmt.Sprintf("engine %d", uint8(e))
 }
