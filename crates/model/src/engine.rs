@@ -24,18 +24,23 @@ pub enum Engine {
     Sqlite,
     /// bbolt, etcd's fork of Bolt.
     Bbolt,
+    /// BadgerDB 3 and 4: manifest version 8.
+    Badgerdb,
+    /// LevelDB's format, for a node that has C++ LevelDB.
+    Cleveldb,
 }
 
 /// A name that is no engine's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite, bbolt"
+    "{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite, bbolt, \
+     badgerdb, cleveldb"
 )]
 pub struct UnknownEngine(String);
 
 impl Engine {
     /// All engines, in the order in which help lists them.
-    pub const ALL: [Engine; 8] = [
+    pub const ALL: [Engine; 10] = [
         Engine::Goleveldb,
         Engine::Pebble1,
         Engine::Pebble2,
@@ -44,6 +49,8 @@ impl Engine {
         Engine::Lmdb,
         Engine::Sqlite,
         Engine::Bbolt,
+        Engine::Badgerdb,
+        Engine::Cleveldb,
     ];
 
     /// The name used in commands, plans and reports.
@@ -58,6 +65,20 @@ impl Engine {
             Engine::Lmdb => "lmdb",
             Engine::Sqlite => "sqlite",
             Engine::Bbolt => "bbolt",
+            Engine::Badgerdb => "badgerdb",
+            Engine::Cleveldb => "cleveldb",
+        }
+    }
+}
+
+impl Engine {
+    /// The engine by whose name files like those of `self` are recognised: goleveldb and C++
+    /// LevelDB write one format, and which of them a node has is told by its config alone.
+    #[must_use]
+    pub fn told_by_files(self) -> Self {
+        match self {
+            Engine::Cleveldb => Engine::Goleveldb,
+            other => other,
         }
     }
 }

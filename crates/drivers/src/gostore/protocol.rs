@@ -60,6 +60,7 @@ pub(super) fn engine_number(engine: Engine) -> Option<u8> {
         Engine::Pebble1 => Some(2),
         Engine::Pebble2 => Some(3),
         Engine::Bbolt => Some(4),
+        Engine::Badgerdb => Some(5),
         _ => None,
     }
 }

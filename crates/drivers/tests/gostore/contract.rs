@@ -78,6 +78,11 @@ fn pebble_2_keeps_the_contract() {
 }
 
 #[test]
+fn badgerdb_keeps_the_contract() {
+    holds(|config| driver(Engine::Badgerdb, config));
+}
+
+#[test]
 fn bbolt_keeps_the_contract() {
     holds(crate::helper::bbolt);
 }

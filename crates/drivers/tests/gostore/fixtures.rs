@@ -93,8 +93,9 @@ fn copied_everywhere(config: &GostoreConfig, path: &Path, sha256: &str) {
     let options = source_options(scratch.path());
     let source = driver(Engine::Pebble1, config).open_source(path, &options).unwrap();
     let snapshot = source.snapshot().unwrap();
-    let engines = crate::helper::ENGINES.into_iter().chain([Engine::Bbolt]);
-    for engine in engines {
+    let engines = crate::helper::ENGINES.into_iter().chain([Engine::Bbolt, Engine::Badgerdb]);
+    let longest = |engine| driver(engine, config).target_profile().1.key_bytes_max;
+    for engine in engines.filter(|engine| fits(&*snapshot, longest(*engine))) {
         let config = GostoreConfig { check_on_close: true, ..config.clone() };
         let driver = driver(engine, &config);
         let folder = tempfile::tempdir().unwrap();
@@ -117,8 +118,19 @@ fn copied_everywhere(config: &GostoreConfig, path: &Path, sha256: &str) {
     }
 }
 
+/// Whether no key is longer; a real index has keys of 70,021 bytes.
+fn fits(snapshot: &dyn Snapshot, key_bytes_max: usize) -> bool {
+    let mut scan = Scan::new(snapshot, &KeyRange::all()).unwrap();
+    let mut fits = true;
+    while let Some((key, _)) = scan.next().unwrap() {
+        fits &= key.len() <= key_bytes_max;
+    }
+    let _receipt = scan.receipt().unwrap();
+    fits
+}
+
 /// Carries a range over, by the way that the target has.
-fn load(snapshot: &dyn Snapshot, store: &dyn Store, range: &KeyRange) {
+pub(crate) fn load(snapshot: &dyn Snapshot, store: &dyn Store, range: &KeyRange) {
     let mut scan = Scan::new(snapshot, range).unwrap();
     if store.capabilities().bulk_load {
         let mut chunk = store.bulk_load().unwrap().chunk(range).unwrap();

@@ -13,7 +13,7 @@ import (
 
 const (
 	// badgerFormat is the version in the manifests of BadgerDB 3 and 4. BadgerDB 2, which nodes
-	// before CometBFT 0.38.12 have, writes 7 and another format of tables and logs.
+	// before CometBFT 0.38.13 have, writes 7 and another format of tables and logs.
 	badgerFormat = 8
 	// badgerVersionBytes stand behind every key in tables.
 	badgerVersionBytes = 8

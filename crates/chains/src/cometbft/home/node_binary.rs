@@ -143,6 +143,7 @@ impl NodeBuild {
             Engine::Goleveldb => Ok(()),
             Engine::Rocksdb => self.has("rocksdb"),
             Engine::Bbolt if name != COSMOS_DB => self.has("boltdb"),
+            Engine::Cleveldb if name != COSMOS_DB => self.has("cleveldb"),
             Engine::Pebble1 => self.opens_pebble(name, version),
             _ => Err(format!("{name} doesn't know {engine}")),
         }
