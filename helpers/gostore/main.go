@@ -1,8 +1,9 @@
-// Command gostore opens Pebble and goleveldb directories for Transload, which starts it and
+// Command gostore opens stores of Go engines for Transload, which starts it and
 // speaks docs/formats/driver-protocol.md to it over a socket at its standard input.
 //
 // Invariant: it ends when that socket ends, and it writes nowhere but into the one directory
-// that it was told to make or reopen (and the lock file of one that it reads).
+// or file that it was told to make or reopen (and the lock file of a snapshot that it reads; in a
+// snapshot of BadgerDB, whatever that engine insists on).
 package main
 
 import (

@@ -172,6 +172,45 @@ fn both_keys_of_an_sdk_home_are_set_or_neither() {
 }
 
 #[test]
+fn engines_have_the_names_that_nodes_have_for_them() {
+    for (engine, name) in [(Engine::Bbolt, "boltdb"), (Engine::Cleveldb, "cleveldb")] {
+        let root = home(NODE_038, None, &NODE_DATABASES);
+        let home = recognise(root.path());
+        let edits = CometBft.config_edits(&home, &names(&NODE_DATABASES), engine).unwrap();
+        assert_eq!((edits[0].key.as_str(), edits[0].new.as_str()), ("db_backend", name));
+    }
+}
+
+#[test]
+fn a_node_with_badgerdb_keeps_its_databases_in_folders_without_a_suffix() {
+    let root = home(&NODE_038.replace("goleveldb", "badgerdb"), None, &["state.db", "app.db"]);
+    for name in ["blockstore", "state", "evidence", "tx_index", "other"] {
+        let dir = root.path().join("data").join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("MANIFEST"), "Bdgr\0\0\0\x08").unwrap();
+    }
+    let home = recognise(root.path());
+    let found: Vec<_> = home.databases.iter().map(|d| (d.name.as_str(), d.known)).collect();
+    // An older state.db lies there still; nobody opens it.
+    let expected = [
+        ("app.db", false),
+        ("blockstore.db", true),
+        ("data/state.db", false),
+        ("evidence.db", true),
+        ("other", false),
+        ("state.db", true),
+        ("tx_index.db", true),
+    ];
+    assert_eq!(found, expected);
+    assert!(home.absent.is_empty(), "{:?}", home.absent);
+    assert!(home.databases[1].path.ends_with("data/blockstore"));
+    let refusal = CometBft.config_edits(&home, &names(&NODE_DATABASES), Engine::Goleveldb);
+    let refusal = refusal.unwrap_err();
+    assert_eq!(refusal.kind(), Kind::Unsupported);
+    assert!(refusal.to_string().contains("folder without .db"), "{refusal}");
+}
+
+#[test]
 fn what_the_node_cannot_be_configured_for_is_refused() {
     let refused = |config: &str, app: Option<&str>, moved: &[&str], target| {
         let root = home(config, app, &[&SDK_DATABASES[..], &["kvstore.db"]].concat());
@@ -183,6 +222,10 @@ fn what_the_node_cannot_be_configured_for_is_refused() {
         // No release opens them.
         (NODE_038, app, &SDK_DATABASES[..], Engine::Redb),
         (NODE_038, app, &SDK_DATABASES[..], Engine::Pebble2),
+        // cosmos-db doesn't know it.
+        (NODE_038, app, &SDK_DATABASES[..], Engine::Bbolt),
+        // Its folders have other names.
+        (NODE_038, app, &NODE_DATABASES[..], Engine::Badgerdb),
         // 0.34 has no Pebble.
         (NODE_034, app, &SDK_DATABASES[..], Engine::Pebble1),
         // One key governs several databases.

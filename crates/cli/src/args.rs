@@ -58,8 +58,8 @@ pub(crate) struct Common {
     /// --memory. A migration that is under way keeps its plan's
     #[arg(long, global = true, default_value = "16MiB", value_name = "SIZE", value_parser = chunk)]
     pub chunk: u64,
-    /// The Go helper that speaks to Pebble and goleveldb [default: transload-gostore beside
-    /// this program]
+    /// The Go helper that speaks to Go engines (goleveldb, Pebble, bbolt, BadgerDB)
+    /// [default: transload-gostore beside this program]
     #[arg(long, global = true, env = "TRANSLOAD_GOSTORE", value_name = "PATH")]
     pub gostore: Option<PathBuf>,
     /// Folder for linked snapshots and joins [default: HOME/.transload, else the system's

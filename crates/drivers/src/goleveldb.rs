@@ -1,4 +1,4 @@
-//! goleveldb: read by our own reader, written by the canonical engine where its helper is there.
+//! LevelDB: read by our own reader, written by goleveldb where its helper is there.
 
 use crate::registry::how_to_get;
 use std::path::Path;
@@ -7,28 +7,29 @@ use transload_store::{
     Capabilities, Driver, Error, Guarantees, Kind, Result, SourceOptions, Store, TargetOptions,
 };
 
-/// The driver of goleveldb's format.
-pub(crate) struct Goleveldb {
+/// The driver of LevelDB's format, for a node that has one engine or the other.
+pub(crate) struct Leveldb {
+    engine: Engine,
     writer: Option<Box<dyn Driver>>,
 }
 
-impl Goleveldb {
+impl Leveldb {
     /// A driver that writes through `writer`, or not at all.
-    pub(crate) fn new(writer: Option<Box<dyn Driver>>) -> Self {
-        Self { writer }
+    pub(crate) fn new(engine: Engine, writer: Option<Box<dyn Driver>>) -> Self {
+        Self { engine, writer }
     }
 
     fn writer(&self) -> Result<&dyn Driver> {
         self.writer.as_deref().ok_or_else(|| {
-            Error::new(Kind::Unsupported, "find a driver", "goleveldb can only be read here")
-                .help(how_to_get(Engine::Goleveldb))
+            Error::new(Kind::Unsupported, "find a driver", "LevelDB can only be read here")
+                .help(how_to_get(self.engine))
         })
     }
 }
 
-impl Driver for Goleveldb {
+impl Driver for Leveldb {
     fn engine(&self) -> Engine {
-        Engine::Goleveldb
+        self.engine
     }
 
     fn target_profile(&self) -> (Capabilities, Guarantees) {

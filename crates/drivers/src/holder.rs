@@ -1,15 +1,15 @@
 //! Who has a database open, asked of the kernel without taking any lock.
 //!
 //! Trying a lock would be quicker, but for that moment a starting node would find it taken.
-//! goleveldb takes a `flock`, Pebble, RocksDB and LMDB POSIX or open-file locks; the kernel
-//! lists them all in `/proc/locks`.
+//! goleveldb takes a `flock`, bbolt one on its only file and BadgerDB one on the folder, Pebble,
+//! RocksDB and LMDB take POSIX or open-file locks; the kernel lists them all in `/proc/locks`.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use transload_store::{Error, Holder, Result};
 
-/// The files that engines lock, beside the database file itself.
+/// The files that engines lock, beside the database file or folder itself.
 const LOCK_FILES: [&str; 2] = ["LOCK", "lock.mdb"];
 
 /// The process that holds the database at `path`; never this process.
@@ -24,7 +24,7 @@ pub fn holder(path: &Path) -> Result<Option<Holder>> {
     candidates.push(path.to_owned());
     for file in candidates {
         let Ok(metadata) = fs::metadata(&file) else { continue };
-        if !metadata.is_file() {
+        if !metadata.is_file() && !metadata.is_dir() {
             continue;
         }
         for pid in owners(&table, metadata.ino()) {
@@ -93,13 +93,19 @@ mod tests {
     }
 
     #[test]
-    fn a_process_that_holds_the_lock_is_named() {
+    fn a_process_that_holds_the_lock_file_or_the_folder_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let lock = dir.path().join("LOCK");
         fs::write(&lock, "").unwrap();
-        assert_eq!(holder(dir.path()).unwrap(), None);
+        for lock in [lock.as_path(), dir.path()] {
+            is_named_while_it_holds(dir.path(), lock);
+        }
+    }
+
+    fn is_named_while_it_holds(database: &Path, lock: &Path) {
+        assert_eq!(holder(database).unwrap(), None);
         let mut child = std::process::Command::new("flock")
-            .arg(&lock)
+            .arg(lock)
             .args(["sh", "-c", "echo held; read wait"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
@@ -108,10 +114,10 @@ mod tests {
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut line).unwrap();
-        let found = holder(dir.path()).unwrap();
+        let found = holder(database).unwrap();
         drop(child.stdin.take());
         child.wait().unwrap();
         assert!(found.is_some(), "the holder was not seen");
-        assert_eq!(holder(dir.path()).unwrap(), None);
+        assert_eq!(holder(database).unwrap(), None);
     }
 }

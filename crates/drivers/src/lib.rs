@@ -1,5 +1,7 @@
 //! Transload's storage engines: one module an engine, one contract suite for all.
 
+#[cfg(feature = "gostore")]
+pub mod bbolt;
 #[cfg(feature = "leveldb")]
 mod goleveldb;
 #[cfg(feature = "gostore")]
@@ -7,7 +9,13 @@ pub mod gostore;
 mod holder;
 #[cfg(feature = "leveldb")]
 pub mod leveldb;
-#[cfg(any(feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sqlite"))]
+#[cfg(any(
+    feature = "gostore",
+    feature = "lmdb",
+    feature = "redb",
+    feature = "rocksdb",
+    feature = "sqlite"
+))]
 mod limits;
 #[cfg(any(feature = "gostore", feature = "rocksdb"))]
 mod linked;

@@ -33,6 +33,11 @@ impl LinkedSnapshot {
     /// Makes a snapshot of `source` in the existing folder `scratch`.
     pub(crate) fn make(source: &Path, scratch: &Path) -> Result<Self> {
         check_root(source)?;
+        Self::filled(scratch, |into| link(source, into))
+    }
+
+    /// A snapshot in the existing folder `scratch`, of what `fill` puts there.
+    pub(crate) fn filled(scratch: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<Self> {
         let dir = scratch.join("linked");
         // A process that was killed may have left one: links and copies, nothing of the source.
         if dir.exists() {
@@ -40,7 +45,7 @@ impl LinkedSnapshot {
         }
         fs::create_dir(&dir).map_err(|error| Error::io(OPERATION, &dir, error))?;
         let snapshot = Self { dir };
-        link(source, &snapshot.dir)?;
+        fill(&snapshot.dir)?;
         Ok(snapshot)
     }
 
@@ -61,6 +66,11 @@ pub(crate) fn link_into(source: &Path, into: &Path) -> Result<()> {
 }
 
 fn check_root(source: &Path) -> Result<()> {
+    if source.is_file() {
+        let what = "this is a file, and the engine keeps a folder";
+        return Err(Error::new(Kind::UnknownFormat, OPERATION, what)
+            .with("path", source.display().to_string()));
+    }
     if Listing::of(source)?.others.iter().any(|name| is_root(name)) {
         return Ok(());
     }

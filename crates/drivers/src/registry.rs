@@ -1,5 +1,7 @@
 //! The engines of this build.
 
+#[cfg(feature = "leveldb")]
+use crate::goleveldb::Leveldb;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_store::{Driver, EngineStatus, Engines, Error, Holder, Recognised, Result};
@@ -7,7 +9,7 @@ use transload_store::{Driver, EngineStatus, Engines, Error, Holder, Recognised, 
 /// What the drivers need from their surroundings.
 #[derive(Clone, Debug, Default)]
 pub struct BuiltInConfig {
-    /// The Go helper that speaks to Pebble and goleveldb.
+    /// The Go helper that speaks to Pebble, goleveldb, bbolt and BadgerDB.
     pub gostore_helper: Option<PathBuf>,
 }
 
@@ -27,7 +29,12 @@ impl BuiltIn {
 fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
     let mut drivers: Vec<Box<dyn Driver>> = vec![
         #[cfg(feature = "leveldb")]
-        Box::new(crate::goleveldb::Goleveldb::new(helped(config, Engine::Goleveldb))),
+        Box::new(Leveldb::new(Engine::Goleveldb, helped(config, Engine::Goleveldb))),
+        // C++ LevelDB opens what goleveldb writes: docs/adr/0005-cleveldb-by-goleveldb.md.
+        #[cfg(feature = "leveldb")]
+        Box::new(Leveldb::new(Engine::Cleveldb, helped(config, Engine::Goleveldb))),
+        #[cfg(feature = "gostore")]
+        Box::new(crate::bbolt::Bbolt::new(helped(config, Engine::Bbolt))),
         #[cfg(feature = "lmdb")]
         Box::new(crate::lmdb::LmdbDriver),
         #[cfg(feature = "redb")]
@@ -38,7 +45,7 @@ fn drivers(config: &BuiltInConfig) -> Vec<Box<dyn Driver>> {
         Box::new(crate::sqlite::SqliteDriver),
     ];
     drivers.extend(
-        [Engine::Pebble1, Engine::Pebble2]
+        [Engine::Pebble1, Engine::Pebble2, Engine::Badgerdb]
             .map(|engine| helped(config, engine))
             .into_iter()
             .flatten(),
@@ -62,7 +69,12 @@ fn helped(_: &BuiltInConfig, _: Engine) -> Option<Box<dyn Driver>> {
 /// How an engine that this build lacks can be had.
 pub(crate) fn how_to_get(engine: Engine) -> &'static str {
     match engine {
-        Engine::Goleveldb | Engine::Pebble1 | Engine::Pebble2 => {
+        Engine::Goleveldb
+        | Engine::Cleveldb
+        | Engine::Pebble1
+        | Engine::Pebble2
+        | Engine::Bbolt
+        | Engine::Badgerdb => {
             "needs the Go helper: install Go, run `cargo xtask build-helper` in the source, and \
              put transload-gostore beside this program or name it with --gostore"
         }

@@ -110,7 +110,8 @@ pub fn convert(
     let (_, guarantees) = driver.target_profile();
     let weaker = accept_weaker(&source.store().guarantees(), &guarantees, &request.accepted)?;
     if needs_a_look(&guarantees) {
-        refuse_what_does_not_fit(&*source.snapshot, &guarantees, watch)?;
+        refuse_what_does_not_fit(&*source.snapshot, driver, watch)
+            .map_err(|error| error.with("database", request.source.display().to_string()))?;
     }
     let target_options = TargetOptions {
         space: request.target_space.clone(),

@@ -72,9 +72,9 @@ pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Re
 fn write_percent(engine: Engine) -> u64 {
     match engine {
         Engine::Pebble1 | Engine::Pebble2 | Engine::Rocksdb => 100,
-        Engine::Goleveldb => 250,
+        Engine::Goleveldb | Engine::Cleveldb => 250,
         Engine::Redb | Engine::Lmdb => 200,
-        Engine::Sqlite => 300,
+        Engine::Sqlite | Engine::Bbolt | Engine::Badgerdb => 300,
     }
 }
 

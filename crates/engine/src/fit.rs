@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 use transload_model::report::printable_key;
 use transload_store::{
-    Guarantees, KEY_BYTES_MAX, KeyRange, Scan, Snapshot, VALUE_BYTES_MAX, Weakness,
+    Driver, Guarantees, KEY_BYTES_MAX, KeyRange, Scan, Snapshot, VALUE_BYTES_MAX, Weakness,
 };
 
 /// A key is quoted up to this many characters: the longest seen has 70,021 bytes.
@@ -45,15 +45,16 @@ pub fn needs_a_look(target: &Guarantees) -> bool {
     target.key_bytes_max < KEY_BYTES_MAX || target.value_bytes_max < VALUE_BYTES_MAX
 }
 
-/// Reads all keys of the source and refuses the first that the target can't take.
+/// Reads all keys of the source and refuses the first that a target of `driver` can't take.
 ///
 /// # Errors
 /// [`Kind::Refused`] naming the key; those of reading.
 pub fn refuse_what_does_not_fit(
     source: &dyn Snapshot,
-    target: &Guarantees,
+    driver: &dyn Driver,
     watch: &Watch,
 ) -> Result<()> {
+    let (_, target) = driver.target_profile();
     let fault = |error| Error::reading("look for long keys", error);
     let mut scan = Scan::new(source, &KeyRange::all()).map_err(fault)?;
     let mut seen: u64 = 0;
@@ -62,19 +63,23 @@ pub fn refuse_what_does_not_fit(
         if seen.is_multiple_of(65_536) {
             watch.go_on("look for long keys")?;
         }
-        let (what, length, limit) = if key.len() > target.key_bytes_max {
-            ("a key is longer than the target takes", key.len(), target.key_bytes_max)
+        let (what, lengths) = if let Some(why) = driver.refuses_key(key) {
+            (why, None)
+        } else if key.len() > target.key_bytes_max {
+            let what = "a key is longer than the target takes";
+            (what, Some((key.len(), target.key_bytes_max)))
         } else if value.len() > target.value_bytes_max {
-            ("a value is longer than the target takes", value.len(), target.value_bytes_max)
+            let what = "a value is longer than the target takes";
+            (what, Some((value.len(), target.value_bytes_max)))
         } else {
             continue;
         };
         let quoted: String = printable_key(key).chars().take(QUOTED_CHARS_MAX).collect();
-        return Err(Error::new(Kind::Refused, "look for long keys", what)
-            .with("key", quoted)
-            .with("bytes", length.to_string())
-            .with("limit", limit.to_string())
-            .next("choose another engine; `transload engines` lists them"));
+        let mut error = Error::new(Kind::Refused, "look for long keys", what).with("key", quoted);
+        if let Some((length, limit)) = lengths {
+            error = error.with("bytes", length.to_string()).with("limit", limit.to_string());
+        }
+        return Err(error.next("choose another engine; `transload engines` lists them"));
     }
     let _complete = scan.receipt().map_err(fault)?;
     Ok(())

@@ -216,7 +216,8 @@ fn plan_database(
     engines: &dyn Engines,
 ) -> Result<PlannedDatabase> {
     let database = &open.database;
-    let fate = fate(request, database, open.recognised.engine);
+    let from = engine_of(database, open.recognised.engine);
+    let fate = fate(request, database, from);
     let source = open.store().guarantees();
     let (target, weaker) = if fate == Fate::Moves {
         let driver = engines
@@ -238,7 +239,7 @@ fn plan_database(
     Ok(PlannedDatabase {
         name: database.name.clone(),
         path,
-        from: open.recognised.engine,
+        from,
         from_version: open.recognised.version.clone(),
         fate,
         layout: open.layout.id().to_owned(),
@@ -258,6 +259,14 @@ fn plan_database(
             })
             .collect(),
     })
+}
+
+/// Of two engines that write one format, the config says which the node has.
+fn engine_of(database: &Database, recognised: Engine) -> Engine {
+    let configured = database.configured.as_deref().and_then(|name| name.parse::<Engine>().ok());
+    configured
+        .filter(|configured| configured.told_by_files() == recognised.told_by_files())
+        .unwrap_or(recognised)
 }
 
 fn fate(request: &PlanRequest, database: &Database, engine: Engine) -> Fate {

@@ -22,16 +22,25 @@ pub enum Engine {
     Lmdb,
     /// SQLite.
     Sqlite,
+    /// bbolt, etcd's fork of Bolt.
+    Bbolt,
+    /// BadgerDB 3 and 4: manifest version 8.
+    Badgerdb,
+    /// LevelDB's format, for a node that has C++ LevelDB.
+    Cleveldb,
 }
 
 /// A name that is no engine's.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite")]
+#[error(
+    "{0:?} is no engine; known: goleveldb, pebble1, pebble2, rocksdb, redb, lmdb, sqlite, bbolt, \
+     badgerdb, cleveldb"
+)]
 pub struct UnknownEngine(String);
 
 impl Engine {
     /// All engines, in the order in which help lists them.
-    pub const ALL: [Engine; 7] = [
+    pub const ALL: [Engine; 10] = [
         Engine::Goleveldb,
         Engine::Pebble1,
         Engine::Pebble2,
@@ -39,6 +48,9 @@ impl Engine {
         Engine::Redb,
         Engine::Lmdb,
         Engine::Sqlite,
+        Engine::Bbolt,
+        Engine::Badgerdb,
+        Engine::Cleveldb,
     ];
 
     /// The name used in commands, plans and reports.
@@ -52,6 +64,21 @@ impl Engine {
             Engine::Redb => "redb",
             Engine::Lmdb => "lmdb",
             Engine::Sqlite => "sqlite",
+            Engine::Bbolt => "bbolt",
+            Engine::Badgerdb => "badgerdb",
+            Engine::Cleveldb => "cleveldb",
+        }
+    }
+}
+
+impl Engine {
+    /// The engine by whose name files like those of `self` are recognised: goleveldb and C++
+    /// LevelDB write one format, and which of them a node has is told by its config alone.
+    #[must_use]
+    pub fn told_by_files(self) -> Self {
+        match self {
+            Engine::Cleveldb => Engine::Goleveldb,
+            other => other,
         }
     }
 }

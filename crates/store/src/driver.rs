@@ -36,6 +36,11 @@ pub trait Driver: Send + Sync {
     /// What targets of this driver can do and promise, known without opening one.
     fn target_profile(&self) -> (Capabilities, Guarantees);
 
+    /// Why a target can't hold `key`, whatever its length; none where it can.
+    fn refuses_key(&self, _key: &[u8]) -> Option<&'static str> {
+        None
+    }
+
     /// Makes a crash-consistent snapshot of `path`, which another process may be writing, in the
     /// existing folder `into`: hard links of what never changes, copies of the rest. Takes
     /// milliseconds; what stands in `into` already is replaced. [`Driver::open_source`] opens it.
@@ -44,12 +49,7 @@ pub trait Driver: Send + Sync {
     /// [`crate::Kind::Busy`] when the engine can't be read beside a writer, or the writer gives
     /// no moment for it; those of reading the directory.
     fn link_snapshot(&self, path: &Path, _into: &Path) -> Result<()> {
-        let why = format!(
-            "{} changes its files in place, so they can't be read beside a process that writes \
-             them without taking part in its locks; stop that process",
-            self.engine()
-        );
-        Err(Error::new(Kind::Busy, "link a snapshot", why).with("path", path.display().to_string()))
+        Err(changes_in_place(self.engine(), path))
     }
 
     /// Opens `path`, which nobody writes meanwhile, for reading. Not a byte, name, size or
@@ -70,6 +70,16 @@ pub trait Driver: Send + Sync {
     /// # Errors
     /// Those of the engine.
     fn reopen_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>>;
+}
+
+/// The refusal to read an engine's files beside a process that writes them.
+#[must_use]
+pub fn changes_in_place(engine: Engine, path: &Path) -> Error {
+    let why = format!(
+        "{engine} changes its files in place, so they can't be read beside a process that writes \
+         them without taking part in its locks; stop that process"
+    );
+    Error::new(Kind::Busy, "link a snapshot", why).with("path", path.display().to_string())
 }
 
 /// A process that holds a directory.

@@ -18,7 +18,10 @@ mod scan;
 pub mod sort;
 mod store;
 
-pub use driver::{Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions};
+pub use driver::{
+    Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions,
+    changes_in_place,
+};
 pub use error::{Effect, Error, HELP, Kind, Result};
 pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};

@@ -1,4 +1,4 @@
-//! Builds the Go helper that speaks to Pebble and goleveldb.
+//! Builds the Go helper that speaks to Go engines.
 
 use crate::place::{Result, has, root, run, target_dir};
 use std::path::PathBuf;

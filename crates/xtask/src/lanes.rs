@@ -1,7 +1,7 @@
 //! The test lanes. A lane that runs nothing fails; a peer that isn't there is named at the end.
 
 use crate::place::{Result, cache_dir, cargo, has, metadata, root, run, say, target_dir};
-use crate::{fuzz, helper, nodes, tidy};
+use crate::{fuzz, helper, nodes, plyvel, tidy};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -184,11 +184,13 @@ fn count(text: &[String], mark: &str) -> u64 {
 
 fn tests(settings: &Settings) -> Result<Tally> {
     let mut tally = with_helper()?;
-    add_tests(&mut tally, &mut cargo_test(settings, &["--workspace", "--all-features"]))?;
+    let mut command = cargo_test(settings, &["--workspace", "--all-features"]);
+    command.env("TRANSLOAD_PLYVEL", plyvel::folder());
+    add_tests(&mut tally, &mut command)?;
     Ok(tally)
 }
 
-/// The Go helper as it is now, for tests that write Pebble and goleveldb.
+/// The Go helper as it is now, for tests that need Go engines.
 fn with_helper() -> Result<Tally> {
     if helper::has_go() {
         helper::build()?;

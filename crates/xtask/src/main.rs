@@ -10,6 +10,7 @@ mod helper;
 mod lanes;
 mod nodes;
 mod place;
+mod plyvel;
 mod tidy;
 
 use clap::{Parser, Subcommand};

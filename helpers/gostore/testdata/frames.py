@@ -29,6 +29,7 @@ VECTORS = {
     "open_read_only": frame(0x10, u8(2) + u8(1) + u64(1 << 30) + bs("/données".encode())),
     "open_create": frame(0x10, u8(1) + u8(2) + u64(0) + bs(b"/x")),
     "open_reopen": frame(0x10, u8(3) + u8(3) + u64(2**64 - 1) + bs(b"/x")),
+    "open_file": frame(0x10, u8(4) + u8(2) + u64(1 << 20) + bs(b"/x.db")),
     "snapshot": frame(0x11),
     "release": frame(0x12, u32(7)),
     "get": frame(0x13, u32(7) + bs(b"key")),

@@ -50,6 +50,7 @@ fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("open_read_only", kind::OPEN, open(Engine::Pebble1, Mode::ReadOnly, 1 << 30, "/données")),
         ("open_create", kind::OPEN, open(Engine::Goleveldb, Mode::Create, 0, "/x")),
         ("open_reopen", kind::OPEN, open(Engine::Pebble2, Mode::Reopen, u64::MAX, "/x")),
+        ("open_file", kind::OPEN, open(Engine::Bbolt, Mode::Create, 1 << 20, "/x.db")),
         ("snapshot", kind::SNAPSHOT, Vec::new()),
         ("release", kind::RELEASE, 7u32.to_be_bytes().to_vec()),
         ("get", kind::GET, protocol::get(7, b"key")),

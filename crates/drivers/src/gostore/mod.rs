@@ -1,13 +1,15 @@
-//! Pebble 1, Pebble 2 and goleveldb, opened by their canonical Go engines in a helper process.
+//! Pebble 1, Pebble 2, goleveldb, bbolt and BadgerDB, opened by their canonical Go engines in a
+//! helper process.
 //!
 //! The helper (`helpers/gostore`) is started once a store and spoken to over the protocol of
-//! `docs/formats/driver-protocol.md`. Pebble sources are read on a linked snapshot, so that not a
-//! byte of theirs changes and no lock is taken in them. goleveldb writes to what it opens: it is
-//! for targets, and sources are read by transload's own reader.
+//! `docs/formats/driver-protocol.md`. Pebble and BadgerDB sources are read on a linked snapshot, so
+//! that not a byte of theirs changes and no lock is taken in them. goleveldb writes to what it opens and bbolt
+//! locks it: they are for targets, and sources are read by transload's own readers.
 //!
 //! Invariants: a helper that dies, hangs or lies is an ordinary error; no helper outlives its
 //! store; a scan ends only with the helper's own count and digest of what arrived.
 
+mod badger;
 mod bulk;
 mod connection;
 mod cursor;
@@ -30,7 +32,7 @@ use store::GostoreStore;
 use transload_model::engine::Engine;
 use transload_store::{
     Capabilities, Driver, Error, Guarantees, Isolation, KEY_BYTES_MAX, Kind, Processes, Result,
-    SourceOptions, Store, TargetOptions,
+    SourceOptions, Store, TargetOptions, changes_in_place,
 };
 
 /// How the helper is run.
@@ -163,10 +165,25 @@ pub struct HelperEngine {
     pub format_new: u32,
 }
 
-/// What targets of the helper's engines promise.
+/// What targets of an engine of the helper can do.
+fn capabilities(engine: Engine) -> Capabilities {
+    // bbolt has one writer and no tables: sorted chunks would be batches all the same.
+    Capabilities { write: true, bulk_load: engine != Engine::Bbolt }
+}
+
+/// Keys of any length that an engine of the helper doesn't take.
+fn refuses_key(engine: Engine, key: &[u8]) -> Option<&'static str> {
+    match engine {
+        Engine::Bbolt => crate::bbolt::refuses_key(key),
+        Engine::Badgerdb => badger::refuses_key(key),
+        _ => None,
+    }
+}
+
+/// What targets of an engine of the helper promise.
 #[must_use]
-pub fn guarantees() -> Guarantees {
-    Guarantees {
+pub fn guarantees(engine: Engine) -> Guarantees {
+    let usual = Guarantees {
         atomic_batch: true,
         durable_sync: true,
         ordered_writes: true,
@@ -175,6 +192,11 @@ pub fn guarantees() -> Guarantees {
         processes: Processes::One,
         key_bytes_max: KEY_BYTES_MAX,
         value_bytes_max: protocol::VALUE_BYTES_MAX,
+    };
+    match engine {
+        Engine::Bbolt => crate::bbolt::guarantees(),
+        Engine::Badgerdb => Guarantees { key_bytes_max: badger::KEY_BYTES_MAX, ..usual },
+        _ => usual,
     }
 }
 
@@ -184,21 +206,35 @@ impl Driver for GostoreDriver {
     }
 
     fn target_profile(&self) -> (Capabilities, Guarantees) {
-        (Capabilities { write: true, bulk_load: true }, guarantees())
+        (capabilities(self.engine), guarantees(self.engine))
+    }
+
+    fn refuses_key(&self, key: &[u8]) -> Option<&'static str> {
+        refuses_key(self.engine, key)
     }
 
     fn link_snapshot(&self, path: &Path, into: &Path) -> Result<()> {
+        if self.engine == Engine::Badgerdb {
+            return Err(changes_in_place(self.engine, path));
+        }
         crate::linked::link_into(path, into)
     }
 
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-        if self.engine == Engine::Goleveldb {
-            return Err(Error::unsupported(
-                "open",
-                "goleveldb writes to what it opens, so sources are read by transload's own reader",
-            ));
+        let has_our_reader = match self.engine {
+            Engine::Goleveldb => Some("goleveldb writes to what it opens"),
+            Engine::Bbolt => Some("bbolt locks what it opens"),
+            _ => None,
+        };
+        if let Some(why) = has_our_reader {
+            let message = format!("{why}, so sources are read by transload's own reader");
+            return Err(Error::unsupported("open", message));
         }
-        let linked = LinkedSnapshot::make(path, &options.scratch_dir)?;
+        let linked = if self.engine == Engine::Badgerdb {
+            LinkedSnapshot::filled(&options.scratch_dir, |into| badger::copy_into(path, into))?
+        } else {
+            LinkedSnapshot::make(path, &options.scratch_dir)?
+        };
         let (process, opened) = self
             .open(Mode::ReadOnly, linked.path(), options.space.as_deref(), options.memory_bytes_max)
             .map_err(|error| error.with("source", path.display().to_string()))?;

@@ -59,6 +59,8 @@ pub(super) fn engine_number(engine: Engine) -> Option<u8> {
         Engine::Goleveldb => Some(1),
         Engine::Pebble1 => Some(2),
         Engine::Pebble2 => Some(3),
+        Engine::Bbolt => Some(4),
+        Engine::Badgerdb => Some(5),
         _ => None,
     }
 }

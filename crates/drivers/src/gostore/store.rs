@@ -4,12 +4,13 @@ use super::bulk::GostoreBulk;
 use super::process::Process;
 use super::protocol::{self, Fields, kind};
 use super::snapshot::GostoreSnapshot;
+use crate::limits::check_batch;
 use crate::linked::LinkedSnapshot;
 use std::sync::Arc;
 use transload_model::engine::Engine;
 use transload_store::{
     BulkLoad, Capabilities, Durability, Error, Guarantees, Kind, Result, Snapshot, Store,
-    WriteBatch,
+    WriteBatch, WriteOp,
 };
 
 /// A store, and the process that has it open.
@@ -66,11 +67,11 @@ impl Store for GostoreStore {
     }
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities { write: self.writable, bulk_load: self.writable }
+        if self.writable { super::capabilities(self.engine) } else { Capabilities::default() }
     }
 
     fn guarantees(&self) -> Guarantees {
-        super::guarantees()
+        super::guarantees(self.engine)
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
@@ -85,6 +86,13 @@ impl Store for GostoreStore {
         if !self.writable {
             return Err(Error::unsupported("write", "the store was opened for reading"));
         }
+        check_batch(batch, &self.guarantees())?;
+        for op in batch.ops() {
+            let (WriteOp::Put { key, .. } | WriteOp::Delete { key }) = op;
+            if let Some(why) = super::refuses_key(self.engine, key) {
+                return Err(Error::new(Kind::InvalidInput, "write", why));
+            }
+        }
         let payload = protocol::write(batch, durability == Durability::Synced)?;
         self.process
             .request("write", kind::WRITE, &payload, kind::DONE)
@@ -95,6 +103,10 @@ impl Store for GostoreStore {
     fn bulk_load(&self) -> Result<Arc<dyn BulkLoad>> {
         if !self.writable {
             return Err(Error::unsupported("bulk load", "the store was opened for reading"));
+        }
+        if !self.capabilities().bulk_load {
+            let message = format!("{} has no bulk path", self.engine);
+            return Err(Error::unsupported("bulk load", message));
         }
         Ok(Arc::new(GostoreBulk::new(Arc::clone(&self.process))))
     }

@@ -18,7 +18,7 @@ pub(super) fn recognise(path: &Path, listing: &Listing) -> Result<Recognised> {
         return Err(no_driver(path, "MDBX"));
     }
     if is_badger(path, listing) {
-        return Err(no_driver(path, "BadgerDB"));
+        return badger(path, listing);
     }
     two_engines::refuse(path, listing)?;
     if let Some(file) = listing.latest("OPTIONS-") {
@@ -55,6 +55,26 @@ fn is_badger(path: &Path, listing: &Listing) -> bool {
     let has_magic =
         || read_start(&path.join("MANIFEST"), 4).is_ok_and(|start| start == BADGER_MANIFEST_MAGIC);
     is_named() || (listing.has("MANIFEST") && has_magic())
+}
+
+/// `MANIFEST` begins with `Bdgr`, u16 BE the program's number, u16 BE the version.
+fn badger(path: &Path, listing: &Listing) -> Result<Recognised> {
+    const VERSION: [u8; 4] = [0, 0, 0, 8];
+    let start = read_start(&path.join("MANIFEST"), 8).unwrap_or_default();
+    match start.strip_prefix(BADGER_MANIFEST_MAGIC) {
+        Some(version) if version == VERSION => {
+            let evidence = "MANIFEST begins with BadgerDB's magic text and version 8";
+            let has_tables = listing.numbered(".sst").is_some();
+            let bytes = listing.bytes_on_disk;
+            Ok(recognised(Engine::Badgerdb, "manifest version 8", evidence, has_tables, bytes))
+        }
+        Some([0, 0, 0, 1..=7]) => Err(foreign(
+            path,
+            "BadgerDB 2 or older wrote this, in a format of its own that this version can't read",
+        )),
+        Some(_) => Err(foreign(path, "a BadgerDB of another version or program wrote this")),
+        None => Err(foreign(path, "these are files of BadgerDB without its MANIFEST")),
+    }
 }
 
 /// Says what is missing where something of a database is left.

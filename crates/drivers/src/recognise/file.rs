@@ -20,6 +20,7 @@ const META_AT: usize = 16;
 const LMDB: u32 = 0xbeef_c0de;
 const LMDB_FORMAT: u32 = 1;
 const BBOLT: u32 = 0xed0c_daed;
+const BBOLT_FORMAT: u32 = 2;
 const MDBX_META_AT: usize = 20;
 /// The upper 7 bytes of a u64 whose lowest byte is the format.
 const MDBX: u64 = 0x59_659d_bdef_4c11;
@@ -50,7 +51,14 @@ pub(super) fn recognise(path: &Path, bytes_on_disk: u64) -> Result<Recognised> {
             let evidence = "LMDB's magic number stands in the first page";
             return found(Engine::Lmdb, "data format 1", evidence);
         }
-        Some(BBOLT) => return Err(no_driver(path, "bbolt")),
+        Some(BBOLT) => {
+            let format = u32_at(&start, META_AT + 4).unwrap_or_default();
+            if format != BBOLT_FORMAT {
+                return Err(newer(path, "bbolt", u64::from(format), u64::from(BBOLT_FORMAT)));
+            }
+            let evidence = "bbolt's magic number stands in the first page";
+            return found(Engine::Bbolt, "format 2", evidence);
+        }
         _ => {}
     }
     if u64_at(&start, MDBX_META_AT).is_some_and(|word| word >> 8 == MDBX) {

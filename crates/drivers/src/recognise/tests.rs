@@ -67,6 +67,14 @@ fn the_newest_options_file_counts() {
 }
 
 #[test]
+fn badgerdb_is_told_by_its_manifest() {
+    let manifest = ("MANIFEST", "Bdgr\0\0\0\x08");
+    assert_eq!(engine(&[manifest, ("000001.vlog", "")]), (Engine::Badgerdb, false));
+    assert_eq!(engine(&[manifest, ("000001.sst", "")]), (Engine::Badgerdb, true));
+    assert_eq!(look(&[manifest]).unwrap().version, "manifest version 8");
+}
+
+#[test]
 fn rocksdb_is_told_by_its_options() {
     let found = look(&[("CURRENT", ""), ("OPTIONS-000007", ROCKSDB)]).unwrap();
     assert_eq!((found.engine, &*found.version), (Engine::Rocksdb, "8.1.1"));
@@ -154,7 +162,9 @@ fn what_is_unknown_is_refused_by_what_was_seen() {
     assert_eq!(kind(&[("000002.ldb", ""), ("MANIFEST-000004", "")]), Kind::UnknownFormat);
     assert_eq!(kind(&[("mdbx.dat", "")]), Kind::UnknownFormat);
     assert_eq!(kind(&[("KEYREGISTRY", ""), ("000001.vlog", "")]), Kind::UnknownFormat);
-    assert_eq!(kind(&[("MANIFEST", "Bdgr\0\0\0\x08")]), Kind::UnknownFormat);
+    assert_eq!(kind(&[("MANIFEST", "Bdgr\0\0\0\x07"), ("000001.sst", "")]), Kind::UnknownFormat);
+    assert_eq!(kind(&[("MANIFEST", "Bdgr\0\x01\0\x08")]), Kind::UnknownFormat);
+    assert_eq!(kind(&[("MANIFEST", "Bdgr")]), Kind::UnknownFormat);
     let missing = recognise(Path::new("/nonexistent/transload")).unwrap_err();
     assert_eq!(missing.kind(), Kind::NotFound);
     assert_eq!(recognise(Path::new("/dev/null")).unwrap_err().kind(), Kind::UnknownFormat);
@@ -180,7 +190,7 @@ fn single_files_are_told_by_their_magic() {
     assert_eq!(file(&[redb, (64, &[3]), (192, &[3])]), Ok(Engine::Redb));
     assert_eq!(file(&[sqlite]), Ok(Engine::Sqlite));
     assert_eq!(file(&[lmdb]), Ok(Engine::Lmdb));
-    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x02")]), Err(Kind::UnknownFormat), "bbolt");
+    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x02")]), Ok(Engine::Bbolt));
     let mdbx = (0x59_659d_bdef_4c11_u64 << 8 | 3).to_le_bytes();
     assert_eq!(file(&[(20, &mdbx)]), Err(Kind::UnknownFormat), "MDBX");
     assert_eq!(file(&[(0, b"text")]), Err(Kind::UnknownFormat));
@@ -194,4 +204,5 @@ fn single_files_of_other_formats_are_refused() {
     assert_eq!(file(&[redb, (64, &[2]), (192, &[2])]), Err(Kind::UnknownFormat));
     assert_eq!(file(&[(0, b"SQLite format 3\0\x10\x00\x03\x03")]), Err(Kind::UnknownFormat));
     assert_eq!(file(&[(16, b"\xde\xc0\xef\xbe\xe7\x03\0\0")]), Err(Kind::UnknownFormat));
+    assert_eq!(file(&[(16, b"\xed\xda\x0c\xed\x03")]), Err(Kind::UnknownFormat), "bbolt 3");
 }

@@ -9,8 +9,7 @@ use transload_store::contract::{Entries, Subject};
 use transload_store::{Driver, Kind, Result, Store, WriteBatch};
 
 struct Gostore {
-    engine: Engine,
-    config: GostoreConfig,
+    driver: Box<dyn Driver>,
     /// Kept until the suite is over; the last one is the last target.
     folders: RefCell<Vec<TempDir>>,
 }
@@ -26,7 +25,7 @@ impl Gostore {
 
 impl Subject for Gostore {
     fn filled(&self, entries: &Entries) -> Box<dyn Store> {
-        let driver = driver(self.engine, &self.config);
+        let driver = &self.driver;
         let folder = self.folder();
         let path = folder.join("db");
         let store = driver.create_target(&path, &target_options()).unwrap();
@@ -36,7 +35,7 @@ impl Subject for Gostore {
         }
         store.write(&batch, transload_store::Durability::Buffered).unwrap();
         store.close().unwrap();
-        if self.engine == Engine::Goleveldb {
+        if driver.engine() == Engine::Goleveldb {
             return driver.reopen_target(&path, &target_options()).unwrap();
         }
         let scratch = folder.join("scratch");
@@ -46,36 +45,46 @@ impl Subject for Gostore {
 
     fn target(&self) -> Option<Box<dyn Store>> {
         let path = self.folder().join("db");
-        Some(driver(self.engine, &self.config).create_target(&path, &target_options()).unwrap())
+        Some(self.driver.create_target(&path, &target_options()).unwrap())
     }
 
     fn reopen(&self) -> Result<Box<dyn Store>> {
         let path = self.folders.borrow().last().unwrap().path().join("db");
-        driver(self.engine, &self.config).reopen_target(&path, &target_options())
+        self.driver.reopen_target(&path, &target_options())
     }
 }
 
-fn holds(engine: Engine) {
+fn holds<D: Driver + 'static>(make: impl Fn(&GostoreConfig) -> D) {
     let Some(config) = config() else { return };
-    let config = GostoreConfig { check_on_close: true, ..config };
-    let subject = Gostore { engine, config, folders: RefCell::default() };
+    let driver = Box::new(make(&GostoreConfig { check_on_close: true, ..config }));
+    let subject = Gostore { driver, folders: RefCell::default() };
     let ran = transload_store::contract::run(&subject);
     assert!(ran.len() > 15, "{ran:?}");
 }
 
 #[test]
 fn goleveldb_keeps_the_contract() {
-    holds(Engine::Goleveldb);
+    holds(|config| driver(Engine::Goleveldb, config));
 }
 
 #[test]
 fn pebble_1_keeps_the_contract() {
-    holds(Engine::Pebble1);
+    holds(|config| driver(Engine::Pebble1, config));
 }
 
 #[test]
 fn pebble_2_keeps_the_contract() {
-    holds(Engine::Pebble2);
+    holds(|config| driver(Engine::Pebble2, config));
+}
+
+#[test]
+fn badgerdb_keeps_the_contract() {
+    holds(|config| driver(Engine::Badgerdb, config));
+}
+
+#[test]
+fn bbolt_keeps_the_contract() {
+    holds(crate::helper::bbolt);
 }
 
 #[test]

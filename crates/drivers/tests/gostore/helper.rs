@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use transload_drivers::bbolt::Bbolt;
 use transload_drivers::gostore::{GostoreConfig, GostoreDriver};
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_model::engine::Engine;
 use transload_store::{SourceOptions, TargetOptions};
 
-/// The engines of the helper.
+/// The engines of the helper that keep a store in a directory.
 pub(crate) const ENGINES: [Engine; 3] = [Engine::Goleveldb, Engine::Pebble1, Engine::Pebble2];
 
 /// The helper's configuration; `None`, said on the output, where there is no helper and no Go.
@@ -49,6 +50,11 @@ pub(crate) fn built_in(config: &GostoreConfig) -> BuiltIn {
     BuiltIn::new(BuiltInConfig { gostore_helper: Some(config.helper.clone()) })
 }
 
+/// The driver of bbolt: read by transload's own reader, written by the helper.
+pub(crate) fn bbolt(config: &GostoreConfig) -> Bbolt {
+    Bbolt::new(Some(Box::new(driver(Engine::Bbolt, config))))
+}
+
 pub(crate) fn target_options() -> TargetOptions {
     TargetOptions { space: None, memory_bytes_max: 64 << 20 }
 }
@@ -59,6 +65,10 @@ pub(crate) fn source_options(scratch: &Path) -> SourceOptions {
 
 /// Every name, size, modification time and byte below `dir`.
 pub(crate) fn fingerprint(dir: &Path) -> Vec<(PathBuf, std::time::SystemTime, Vec<u8>)> {
+    if dir.is_file() {
+        let modified = std::fs::metadata(dir).unwrap().modified().unwrap();
+        return vec![(dir.to_owned(), modified, std::fs::read(dir).unwrap())];
+    }
     let mut out = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let entry = entry.unwrap();

@@ -7,6 +7,9 @@
 #![allow(clippy::print_stdout, reason = "a test that was not run must say so")]
 #![cfg(feature = "gostore")]
 
+mod badger;
+mod bbolt;
+mod cleveldb;
 mod contract;
 mod fixtures;
 mod helper;

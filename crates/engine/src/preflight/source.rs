@@ -46,7 +46,7 @@ pub(super) fn databases_recognised(ground: &Ground<'_>) -> Answer {
             }
         };
         if let Some(planned) = planned_engine(ground.plan, &database.name)
-            && planned != recognised.engine
+            && planned.told_by_files() != recognised.engine.told_by_files()
         {
             let text =
                 format!("{} is {} now, the plan says {planned}", database.name, recognised.engine);
@@ -74,9 +74,11 @@ fn planned_engine(plan: &Plan, name: &str) -> Option<Engine> {
 /// The names that node configs use for engines. `None`: not a name that we know.
 fn configured_as(name: &str, engine: Engine) -> Option<bool> {
     let engines: &[Engine] = match name {
-        "goleveldb" | "cleveldb" | "leveldb" => &[Engine::Goleveldb],
+        "goleveldb" | "cleveldb" | "leveldb" => &[Engine::Goleveldb, Engine::Cleveldb],
         "pebbledb" | "pebble" => &[Engine::Pebble1, Engine::Pebble2],
         "rocksdb" => &[Engine::Rocksdb],
+        "boltdb" => &[Engine::Bbolt],
+        "badgerdb" => &[Engine::Badgerdb],
         _ => return None,
     };
     Some(engines.contains(&engine))

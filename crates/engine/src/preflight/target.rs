@@ -80,11 +80,11 @@ pub(super) fn guarantees(ground: &Ground<'_>) -> Answer {
 
 /// No key or value is longer than the target takes.
 pub(super) fn keys_fit(ground: &Ground<'_>) -> Answer {
-    let target = match ground.engines.driver(ground.plan.engine) {
-        Ok(driver) => driver.target_profile().1,
+    let driver = match ground.engines.driver(ground.plan.engine) {
+        Ok(driver) => driver,
         Err(_) => return Answer::skipped("the target's engine is not built in"),
     };
-    if !needs_a_look(&target) {
+    if !needs_a_look(&driver.target_profile().1) {
         return Answer::passed("the target takes keys and values of every length that occurs");
     }
     let state_dir = &ground.plan.places.state_dir;
@@ -101,7 +101,7 @@ pub(super) fn keys_fit(ground: &Ground<'_>) -> Answer {
         let looked =
             OpenHome::open_single(&database.path, ground.engines, &options).and_then(|open| {
                 match open.databases().next() {
-                    Some(one) => refuse_what_does_not_fit(&*one.snapshot, &target, ground.watch),
+                    Some(one) => refuse_what_does_not_fit(&*one.snapshot, driver, ground.watch),
                     None => Ok(()),
                 }
             });

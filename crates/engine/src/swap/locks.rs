@@ -1,5 +1,5 @@
 //! Holds the locks of databases, of both kinds: goleveldb ignores open-file locks, Pebble and
-//! RocksDB ignore `flock`.
+//! RocksDB ignore `flock`. bbolt has no lock file and locks its only file.
 //!
 //! A lock that this swapper holds already is shared and not taken twice, which the kernel would
 //! refuse. Neither content nor times of a lock file change.
@@ -14,6 +14,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
+use transload_model::engine::Engine;
 use transload_store::Engines;
 
 /// The lock files in use, by device and inode: a database that changes place keeps its lock.
@@ -30,7 +31,7 @@ struct Locks {
 impl Held for Locks {}
 
 impl LockTable {
-    /// Locks the `LOCK` file of each database that has one.
+    /// Locks the `LOCK` file of each database that has one, and the file that bbolt locks.
     ///
     /// # Errors
     /// [`Kind::Refused`], naming the holder, when somebody has one.
@@ -41,10 +42,15 @@ impl LockTable {
     ) -> Result<Box<dyn Held>> {
         let mut files = Vec::new();
         for database in databases {
-            let path = database.join("LOCK");
-            if path.is_file() {
-                files.push(self.lock(&path).map_err(|fault| refusal(database, &fault, engines))?);
-            }
+            let beside = database.join("LOCK");
+            let path = if beside.is_file() {
+                &beside
+            } else if is_own_lock(database, engines) {
+                database
+            } else {
+                continue;
+            };
+            files.push(self.lock(path).map_err(|fault| refusal(database, &fault, engines))?);
         }
         Ok(Box::new(Locks { _files: files }))
     }
@@ -62,6 +68,13 @@ impl LockTable {
         open.insert(identity, Arc::downgrade(&file));
         Ok(file)
     }
+}
+
+/// Whether the database is a file that its engine locks. A guard that stands in its place needs
+/// no lock, and other single files have theirs of their own kinds.
+fn is_own_lock(database: &Path, engines: &dyn Engines) -> bool {
+    database.is_file()
+        && engines.recognise(database).is_ok_and(|found| found.engine == Engine::Bbolt)
 }
 
 /// Why a lock was not had.

@@ -236,7 +236,10 @@ pub(super) fn sign(path: &Path, wanted: Engine, engines: &dyn Engines) -> Result
 
 /// A node with a newer Pebble raises the format of a directory that an older one made.
 fn is_same_family(one: Engine, other: Engine) -> bool {
-    let family = |engine| if engine == Engine::Pebble1 { Engine::Pebble2 } else { engine };
+    let family = |engine: Engine| match engine.told_by_files() {
+        Engine::Pebble1 => Engine::Pebble2,
+        other => other,
+    };
     family(one) == family(other)
 }
 

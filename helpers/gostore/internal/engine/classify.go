@@ -7,8 +7,10 @@ import (
 
 	pebble1 "github.com/cockroachdb/pebble"
 	pebble2 "github.com/cockroachdb/pebble/v2"
+	"github.com/dgraph-io/badger/v4"
 	leveldberrors "github.com/syndtr/goleveldb/leveldb/errors"
 	"github.com/syndtr/goleveldb/leveldb/storage"
+	"go.etcd.io/bbolt"
 
 	"gostore/internal/wire"
 )
@@ -31,8 +33,13 @@ func kindOf(err error) wire.FailureKind {
 		return wire.FailCorrupt
 	case errors.Is(err, pebble1.ErrDBDoesNotExist), errors.Is(err, pebble2.ErrDBDoesNotExist):
 		return wire.FailNotFound
-	case errors.Is(err, storage.ErrLocked):
+	case errors.Is(err, storage.ErrLocked), errors.Is(err, bbolt.ErrTimeout):
 		return wire.FailBusy
+	case errors.Is(err, bbolt.ErrVersionMismatch), errors.Is(err, badger.ErrEncryptionKeyMismatch):
+		return wire.FailUnknownFormat
+	case errors.Is(err, bbolt.ErrKeyRequired), errors.Is(err, bbolt.ErrKeyTooLarge),
+		errors.Is(err, bbolt.ErrValueTooLarge):
+		return wire.FailInvalidInput
 	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return wire.FailCorrupt // a file that the manifest names; the directory itself was seen

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"gostore/internal/wire"
 )
@@ -22,6 +23,8 @@ func prepareEmpty(path string) error {
 			return fromOS("create", err)
 		}
 		return syncDirectory(filepath.Dir(path))
+	case errors.Is(err, syscall.ENOTDIR):
+		return wire.Fail(wire.FailInvalidInput, "create", "%s is a file", path)
 	case err != nil:
 		return fromOS("create", err)
 	case len(entries) != 0:
@@ -29,6 +32,18 @@ func prepareEmpty(path string) error {
 			"%s is not empty: it holds %s", path, entries[0].Name())
 	}
 	return nil
+}
+
+// prepareNothing refuses a path where something is: the store will be a file of this name.
+func prepareNothing(path string) error {
+	_, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fromOS("create", err)
+	}
+	return wire.Fail(wire.FailInvalidInput, "create", "%s is there already", path)
 }
 
 func syncDirectory(path string) error {

@@ -26,6 +26,16 @@ func Info() []wire.EngineInfo {
 			FormatMin: uint32(pebble2FormatMin), FormatMax: uint32(pebble2FormatMax),
 			FormatNew: uint32(pebble2FormatMin),
 		},
+		{
+			Engine: wire.EngineBbolt, Capabilities: wire.CapWrite,
+			Module:    module("go.etcd.io/bbolt"),
+			FormatMin: bboltFormat, FormatMax: bboltFormat, FormatNew: bboltFormat,
+		},
+		{
+			Engine: wire.EngineBadgerdb, Capabilities: wire.CapReadOnly | writes,
+			Module:    module("github.com/dgraph-io/badger/v4"),
+			FormatMin: badgerFormat, FormatMax: badgerFormat, FormatNew: badgerFormat,
+		},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"sort"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"gostore/internal/wire"
 )
@@ -33,6 +34,9 @@ type signs struct {
 
 func lookAt(path string) (signs, error) {
 	entries, err := os.ReadDir(path)
+	if errors.Is(err, syscall.ENOTDIR) {
+		return signs{}, wire.Fail(wire.FailUnknownFormat, "recognise", "%s is a file", path)
+	}
 	if err != nil {
 		return signs{}, fromOS("recognise", err)
 	}
@@ -79,6 +83,12 @@ func lookAt(path string) (signs, error) {
 // Recognise refuses a directory that isn't the engine's, before the engine sees it: opened by the
 // wrong engine a store can be emptied or converted in place without an error.
 func Recognise(engine wire.Engine, path string) error {
+	switch engine {
+	case wire.EngineBbolt:
+		return recogniseBbolt(path)
+	case wire.EngineBadgerdb:
+		return recogniseBadger(path)
+	}
 	s, err := lookAt(path)
 	if err != nil {
 		return err

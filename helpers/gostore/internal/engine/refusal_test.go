@@ -214,7 +214,7 @@ func TestPathsThatHoldNoStoreAreRefused(t *testing.T) {
 			refused(t, "missing", engine, mode, missing, wire.FailNotFound)
 			refused(t, "empty", engine, mode, empty, wire.FailNotFound)
 			_, err := Open(wire.Open{Engine: engine, Mode: mode, Path: file})
-			wantKind(t, "a file", err, wire.FailIO)
+			wantKind(t, "a file", err, wire.FailUnknownFormat)
 		}
 		refused(t, "not empty", engine, wire.ModeCreate, full, wire.FailInvalidInput)
 	}

@@ -1,4 +1,4 @@
-// Package engine opens directories of the three engines behind one interface.
+// Package engine opens stores of the helper's engines behind one interface.
 //
 // Invariant: a directory's own files are looked at before an engine opens it (recognise.go), and
 // the format version of a store that is there is never raised.
@@ -8,7 +8,7 @@ import (
 	"gostore/internal/wire"
 )
 
-// Store is one open directory.
+// Store is one open directory, or file.
 type Store interface {
 	// Format is the format version, 0 where the engine has none, and its text for reports.
 	Format() (uint32, string)
@@ -76,14 +76,18 @@ func Open(o wire.Open) (Store, error) {
 	}
 	switch o.Mode {
 	case wire.ModeCreate:
-		if err := prepareEmpty(o.Path); err != nil {
+		prepare := prepareEmpty
+		if isFile(o.Engine) {
+			prepare = prepareNothing
+		}
+		if err := prepare(o.Path); err != nil {
 			return nil, err
 		}
 	default:
 		if err := Recognise(o.Engine, o.Path); err != nil {
 			return nil, err
 		}
-		if o.Mode == wire.ModeReopen {
+		if o.Mode == wire.ModeReopen && !isFile(o.Engine) {
 			if err := clearStaging(o.Path); err != nil {
 				return nil, err
 			}
@@ -96,7 +100,12 @@ var openers = map[wire.Engine]func(wire.Open) (Store, error){
 	wire.EngineGoleveldb: openGoleveldb,
 	wire.EnginePebble1:   openPebble1,
 	wire.EnginePebble2:   openPebble2,
+	wire.EngineBbolt:     openBbolt,
+	wire.EngineBadgerdb:  openBadger,
 }
+
+// isFile tells engines that keep a store in one file and not in a directory.
+func isFile(engine wire.Engine) bool { return engine == wire.EngineBbolt }
 
 const (
 	cacheBytesMin = 8 << 20

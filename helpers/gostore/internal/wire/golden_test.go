@@ -37,6 +37,7 @@ func golden() map[string]Frame {
 		"open_read_only": {KindOpen, Open{EnginePebble1, ModeReadOnly, 1 << 30, "/données"}.Encode()},
 		"open_create":    {KindOpen, Open{EngineGoleveldb, ModeCreate, 0, "/x"}.Encode()},
 		"open_reopen":    {KindOpen, Open{EnginePebble2, ModeReopen, ^uint64(0), "/x"}.Encode()},
+		"open_file":      {KindOpen, Open{EngineBbolt, ModeCreate, 1 << 20, "/x.db"}.Encode()},
 		"snapshot":       {KindSnapshot, nil},
 		"release":        {KindRelease, []byte{0, 0, 0, 7}},
 		"get":            {KindGet, Get{7, []byte("key")}.Encode()},

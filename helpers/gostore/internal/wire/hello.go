@@ -13,6 +13,8 @@ const (
 	EngineGoleveldb Engine = 1
 	EnginePebble1   Engine = 2
 	EnginePebble2   Engine = 3
+	EngineBbolt     Engine = 4
+	EngineBadgerdb  Engine = 5
 )
 
 func (e Engine) String() string {
@@ -23,6 +25,10 @@ func (e Engine) String() string {
 		return "pebble1"
 	case EnginePebble2:
 		return "pebble2"
+	case EngineBbolt:
+		return "bbolt"
+	case EngineBadgerdb:
+		return "badgerdb"
 	}
 	return fmt.Sprintf("engine %d", uint8(e))
 }

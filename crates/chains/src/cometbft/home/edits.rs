@@ -20,6 +20,8 @@ fn config_name(engine: Engine) -> Option<&'static str> {
         Engine::Goleveldb => Some("goleveldb"),
         Engine::Pebble1 => Some("pebbledb"),
         Engine::Rocksdb => Some("rocksdb"),
+        Engine::Bbolt => Some("boltdb"),
+        Engine::Cleveldb => Some("cleveldb"),
         _ => None,
     }
 }
@@ -35,6 +37,7 @@ pub fn config_edits(
     node: Option<&NodeBuild>,
 ) -> Result<Vec<ConfigEdit>> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
+    refuse_other_places(home, moved, target)?;
     let name = match node {
         Some(build) => built_in_name(build, moved, target)?,
         None => registered_name(home, moved, target)?,
@@ -85,6 +88,32 @@ pub fn config_edits(
         edits.push(edit(ConfigFile::Node, node, NODE_KEY, configs.node_text(NODE_KEY), name)?);
     }
     Ok(edits)
+}
+
+/// A node keeps BadgerDB's folders under names without `.db`. The swap exchanges what stands at
+/// one path: docs/adr/0004-badgerdb-homes-stay.md.
+fn refuse_other_places(home: &Home, moved: &[String], target: Engine) -> Result<()> {
+    let stands_elsewhere = |name: &&String| {
+        let database = home.databases.iter().find(|database| database.name == **name);
+        database.is_some_and(|database| !database.path.ends_with(name))
+    };
+    let elsewhere = moved.iter().find(stands_elsewhere);
+    let what = match elsewhere {
+        Some(name) => format!(
+            "this node keeps {name} in a folder without .db, as all do with BadgerDB, and other \
+             engines look for it under its own name"
+        ),
+        None if target == Engine::Badgerdb => "a node with BadgerDB looks for its databases in \
+             folders without .db (data/blockstore for blockstore.db), and the swap leaves names as \
+             they are"
+            .to_owned(),
+        None => return Ok(()),
+    };
+    let error = Error::new(Kind::Unsupported, OPERATION, what);
+    Err(error.help(
+        "`transload convert` carries the databases one by one, with the node stopped; then set \
+         the config's key",
+    ))
 }
 
 /// Tells whether a database belongs to a group, by its name.

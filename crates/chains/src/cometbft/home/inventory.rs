@@ -3,6 +3,7 @@
 use super::config::Configs;
 use super::{APP_KEY, NODE_KEY};
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use transload_store::{Database, Error, FilePlan, FileTreatment, Result};
 
@@ -133,11 +134,32 @@ impl Taking<'_> {
     }
 
     fn add_database(&mut self, top: &Path, path: &Path) {
-        let name = slashed(path.strip_prefix(top).unwrap_or(path));
+        let found = slashed(path.strip_prefix(top).unwrap_or(path));
+        let with_suffix = format!("{found}.db");
+        let name = if self.has_badger(&with_suffix) {
+            with_suffix
+        } else if self.has_badger(&found) && path.with_extension("").is_dir() {
+            // Left from before: its node looks for the folder beside it.
+            format!("{}/{found}", folder_name(top))
+        } else {
+            found
+        };
+        let (governed_by, configured) = self.governed(&name);
+        self.databases.push(Database {
+            known: is_known(&name),
+            name,
+            path: path.to_owned(),
+            configured,
+            governed_by: governed_by.map(str::to_owned),
+        });
+    }
+
+    /// The config key that names the database's engine, and the name.
+    fn governed(&self, name: &str) -> (Option<&'static str>, Option<String>) {
         let node = self.configs.node_text(NODE_KEY);
-        let (governed_by, configured) = if is_node_database(&name) && node.is_some() {
+        if is_node_database(name) && node.is_some() {
             (Some(NODE_KEY), node)
-        } else if is_app_database(&name) {
+        } else if is_app_database(name) {
             match self.configs.app_text(APP_KEY) {
                 // Empty: the application falls back to the node's key.
                 Some(app) if app.is_empty() => (Some(APP_KEY), node),
@@ -146,14 +168,12 @@ impl Taking<'_> {
             }
         } else {
             (None, None)
-        };
-        self.databases.push(Database {
-            known: is_known(&name),
-            name,
-            path: path.to_owned(),
-            configured,
-            governed_by: governed_by.map(str::to_owned),
-        });
+        }
+    }
+
+    /// Whether the node keeps this database in BadgerDB: in a folder of its name without `.db`.
+    fn has_badger(&self, name: &str) -> bool {
+        self.governed(name).1.as_deref() == Some("badgerdb")
     }
 
     fn add_file(&mut self, path: &Path) {
@@ -216,12 +236,20 @@ fn is_database(name: &str, path: &Path) -> Result<bool> {
     if !path.is_dir() {
         return Ok(false);
     }
-    Ok(entries(path)?.iter().any(|(name, _)| {
+    Ok(entries(path)?.iter().any(|(name, path)| {
         name == "CURRENT"
             || name == "data.mdb"
+            || (name == "MANIFEST" && is_badger(path))
             || name.starts_with("MANIFEST-")
             || name.starts_with("marker.manifest.")
     }))
+}
+
+/// What BadgerDB's manifest begins with.
+fn is_badger(manifest: &Path) -> bool {
+    let mut start = [0; 4];
+    let read = std::fs::File::open(manifest).and_then(|mut file| file.read_exact(&mut start));
+    read.is_ok() && start == *b"Bdgr"
 }
 
 fn entries(dir: &Path) -> Result<Vec<(String, PathBuf)>> {

@@ -136,7 +136,8 @@ fn find_node_data(root: &Path, configs: &Configs) -> Result<Option<PathBuf>> {
 
 /// Whether a folder holds a node's databases. One that can't be looked into isn't taken for empty.
 fn has_blocks(dir: &Path) -> Result<bool> {
-    for name in ["blockstore.db", "state.db"] {
+    // Without `.db` it is a folder of BadgerDB's.
+    for name in ["blockstore.db", "state.db", "blockstore/MANIFEST", "state/MANIFEST"] {
         let path = dir.join(name);
         match path.symlink_metadata() {
             Ok(_) => return Ok(true),

@@ -34,6 +34,9 @@ const MARK_BYTES: usize = 16;
 
 const OPERATION: &str = "read the node's build info";
 
+const COMETBFT_DB: &str = "github.com/cometbft/cometbft-db";
+const COSMOS_DB: &str = "github.com/cosmos/cosmos-db";
+
 /// Which library opens a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DbLibrary {
@@ -129,8 +132,8 @@ impl NodeBuild {
     /// Why it doesn't, in one clause.
     pub fn opens(&self, engine: Engine, library: DbLibrary) -> std::result::Result<(), String> {
         let own = match library {
-            DbLibrary::Node => "github.com/cometbft/cometbft-db",
-            DbLibrary::App => "github.com/cosmos/cosmos-db",
+            DbLibrary::Node => COMETBFT_DB,
+            DbLibrary::App => COSMOS_DB,
         };
         let (name, version) = [own, "github.com/tendermint/tm-db"]
             .into_iter()
@@ -138,18 +141,23 @@ impl NodeBuild {
             .ok_or_else(|| format!("it contains neither {own} nor tm-db"))?;
         match engine {
             Engine::Goleveldb => Ok(()),
-            Engine::Rocksdb if self.has_tag("rocksdb") => Ok(()),
-            Engine::Rocksdb => Err("it was built without the tag rocksdb".into()),
+            Engine::Rocksdb => self.has("rocksdb"),
+            Engine::Bbolt if name != COSMOS_DB => self.has("boltdb"),
+            Engine::Cleveldb if name != COSMOS_DB => self.has("cleveldb"),
             Engine::Pebble1 => self.opens_pebble(name, version),
             _ => Err(format!("{name} doesn't know {engine}")),
         }
     }
 
+    fn has(&self, tag: &str) -> std::result::Result<(), String> {
+        if self.has_tag(tag) { Ok(()) } else { Err(format!("it was built without the tag {tag}")) }
+    }
+
     fn opens_pebble(&self, name: &str, version: &str) -> std::result::Result<(), String> {
         let numbers = numbers(version);
         let (knows, needs_tag) = match name {
-            "github.com/cometbft/cometbft-db" => (numbers >= (0, 10), numbers < (1, 0)),
-            "github.com/cosmos/cosmos-db" => (true, true),
+            COMETBFT_DB => (numbers >= (0, 10), numbers < (1, 0)),
+            COSMOS_DB => (true, true),
             _ => (false, true),
         };
         if !knows {
@@ -272,8 +280,6 @@ mod tests {
         NodeBuild::of(&path).unwrap()
     }
 
-    const COMET_DB: &str = "github.com/cometbft/cometbft-db";
-    const COSMOS_DB: &str = "github.com/cosmos/cosmos-db";
     const PEBBLE: &str = "github.com/cockroachdb/pebble";
 
     #[test]
@@ -292,18 +298,32 @@ mod tests {
         let opens = |dependencies: &[(&str, &str)], tags| {
             build(dependencies, tags).opens(Engine::Pebble1, DbLibrary::Node).is_ok()
         };
-        assert!(opens(&[(COMET_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], "pebbledb"));
-        assert!(!opens(&[(COMET_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], ""));
-        assert!(!opens(&[(COMET_DB, "v0.9.5"), (PEBBLE, "v1.1.1")], "pebbledb"));
-        assert!(opens(&[(COMET_DB, "v1.0.1"), (PEBBLE, "v1.1.1")], ""));
-        assert!(!opens(&[(COMET_DB, "v1.0.1")], ""));
+        assert!(opens(&[(COMETBFT_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], "pebbledb"));
+        assert!(!opens(&[(COMETBFT_DB, "v0.14.1"), (PEBBLE, "v1.1.1")], ""));
+        assert!(!opens(&[(COMETBFT_DB, "v0.9.5"), (PEBBLE, "v1.1.1")], "pebbledb"));
+        assert!(opens(&[(COMETBFT_DB, "v1.0.1"), (PEBBLE, "v1.1.1")], ""));
+        assert!(!opens(&[(COMETBFT_DB, "v1.0.1")], ""));
         assert!(!opens(&[(PEBBLE, "v1.1.1")], "pebbledb"));
     }
 
     #[test]
+    fn bbolt_needs_the_tag_and_a_library_that_has_it() {
+        let built = build(&[(COMETBFT_DB, "v0.14.1"), (COSMOS_DB, "v1.1.0")], "boltdb");
+        assert!(built.opens(Engine::Bbolt, DbLibrary::Node).is_ok());
+        assert!(built.opens(Engine::Bbolt, DbLibrary::App).is_err());
+        let older = build(&[("github.com/tendermint/tm-db", "v0.6.7")], "boltdb");
+        assert!(older.opens(Engine::Bbolt, DbLibrary::App).is_ok());
+        let untagged = build(&[(COMETBFT_DB, "v0.14.1")], "pebbledb");
+        let why = untagged.opens(Engine::Bbolt, DbLibrary::Node).unwrap_err();
+        assert_eq!(why, "it was built without the tag boltdb");
+    }
+
+    #[test]
     fn node_and_application_are_judged_by_their_own_libraries() {
-        let build =
-            build(&[(COMET_DB, "v0.9.5"), (COSMOS_DB, "v1.1.0"), (PEBBLE, "v1.1.1")], "pebbledb");
+        let build = build(
+            &[(COMETBFT_DB, "v0.9.5"), (COSMOS_DB, "v1.1.0"), (PEBBLE, "v1.1.1")],
+            "pebbledb",
+        );
         assert!(build.opens(Engine::Pebble1, DbLibrary::App).is_ok());
         assert!(build.opens(Engine::Pebble1, DbLibrary::Node).is_err());
         assert!(build.opens(Engine::Goleveldb, DbLibrary::Node).is_ok());

@@ -52,8 +52,8 @@ const PEBBLE_SINCE_038_PATCH: u32 = 12;
 /// right build tags, can open `engine` with this library; `None` when the release isn't known.
 ///
 /// cometbft-db knows Pebble since 0.10; tm-db never did; cosmos-db, the application's library of
-/// the SDK that goes with 0.38, always did. RocksDB needs a build tag everywhere. No build opens
-/// the other engines that Transload writes. An application can be built with newer libraries
+/// the SDK that goes with 0.38, always did. RocksDB, bbolt and C++ LevelDB need a build tag
+/// everywhere; cosmos-db has neither of the latter two. No build opens the other engines that Transload writes. An application can be built with newer libraries
 /// than its release names: then only its build info ([`super::NodeBuild`]) tells.
 #[must_use]
 pub(super) fn registers(software: &str, library: DbLibrary, engine: Engine) -> Option<bool> {
@@ -62,6 +62,8 @@ pub(super) fn registers(software: &str, library: DbLibrary, engine: Engine) -> O
     let patch = version.split(['.', '-', '+']).nth(2).and_then(|patch| patch.parse::<u32>().ok());
     Some(match (engine, library) {
         (Engine::Goleveldb | Engine::Rocksdb, _) => true,
+        (Engine::Bbolt | Engine::Cleveldb, DbLibrary::Node) => true,
+        (Engine::Bbolt | Engine::Cleveldb, DbLibrary::App) => release < Release::V038,
         (Engine::Pebble1, DbLibrary::App) => release >= Release::V038,
         (Engine::Pebble1, DbLibrary::Node) if release == Release::V038 => {
             patch.is_some_and(|patch| patch >= PEBBLE_SINCE_038_PATCH)
@@ -126,6 +128,10 @@ mod tests {
             ("CometBFT 0.38.11", App, Engine::Pebble1, Some(true)),
             ("CometBFT 0.38.12", Node, Engine::Pebble1, Some(true)),
             ("CometBFT 1.0.1", Node, Engine::Pebble1, Some(true)),
+            ("CometBFT 0.34.29", App, Engine::Bbolt, Some(true)),
+            ("CometBFT 0.38.0", Node, Engine::Bbolt, Some(true)),
+            ("CometBFT 0.38.26", App, Engine::Bbolt, Some(false)),
+            ("CometBFT 1.0.1", Node, Engine::Bbolt, Some(true)),
             ("CometBFT 1.0.1", Node, Engine::Pebble2, Some(false)),
             ("CometBFT 1.0.1", Node, Engine::Redb, Some(false)),
             ("CometBFT", Node, Engine::Goleveldb, None),
