@@ -15,6 +15,7 @@ mod process;
 mod protocol;
 mod snapshot;
 mod store;
+mod table;
 
 #[cfg(test)]
 mod golden;
