@@ -18,6 +18,7 @@ mod process;
 mod protocol;
 mod snapshot;
 mod store;
+mod table;
 
 #[cfg(test)]
 mod golden;
