@@ -43,12 +43,14 @@ VECTORS = {
     "write_synced": frame(
         0x17, u8(1) + u32(3) + u8(1) + bs(b"k") + bs(b"v") + u8(2) + bs(b"d") + u8(1) + bs(b"") + bs(b"")),
     "bulk": frame(0x18, rng(b"a", b"c")),
+    "take_in": frame(0x1A, u32(2) + bs(b"table-0-0.sst") + u64(1 << 26)
+                     + bs(b"table-0-1.sst") + u64(7)),
     "close": frame(0x19, u8(0)),
     "close_check": frame(0x19, u8(1)),
     "hello_reply": frame(
         0x81, u16(1) + bs(b"gostore test") + u8(2)
         + u8(1) + u32(6) + bs(b"goleveldb v1") + u32(0) + u32(0) + u32(0)
-        + u8(2) + u32(7) + bs(b"pebble v1.1.5") + u32(1) + u32(16) + u32(1)),
+        + u8(2) + u32(11) + bs(b"pebble v1.1.5") + u32(1) + u32(16) + u32(1)),
     "opened": frame(0x82, u32(13) + bs(b"format 13")),
     "snapshot_made": frame(0x83, u32(7)),
     "value": frame(0x84, b"one"),

@@ -1,14 +1,12 @@
-//! Sorted chunks on their way to the helper.
+//! Sorted chunks on their way to the helper, for engines that take entries and no tables.
 
 use super::connection::Connection;
+use super::order::{BULK, Order};
 use super::process::Process;
 use super::protocol::{self, DATA_FRAME_BYTES_TARGET, Tally, kind, put_bytes};
 use super::store::maybe_applied;
 use std::sync::Arc;
-use transload_store::{BulkLoad, ChunkLoad, Error, KEY_BYTES_MAX, KeyRange, Kind, Result};
-
-/// The operation of errors here.
-const BULK: &str = "bulk load";
+use transload_store::{BulkLoad, ChunkLoad, Error, KeyRange, Result};
 
 pub(super) struct GostoreBulk {
     process: Arc<Process>,
@@ -22,11 +20,7 @@ impl GostoreBulk {
 
 impl BulkLoad for GostoreBulk {
     fn chunk(&self, range: &KeyRange) -> Result<Box<dyn ChunkLoad>> {
-        let longest = range.start.len().max(range.end.as_ref().map_or(0, Vec::len));
-        if longest > KEY_BYTES_MAX {
-            let message = format!("a bound of {longest} bytes, the limit is {KEY_BYTES_MAX}");
-            return Err(Error::new(Kind::InvalidInput, BULK, message));
-        }
+        let order = Order::new(range)?;
         let mut connection = self.process.connection()?;
         if let Err(error) = connection.send(kind::BULK, &protocol::bulk(range)) {
             let told = connection.told(BULK, error);
@@ -35,8 +29,7 @@ impl BulkLoad for GostoreBulk {
         Ok(Box::new(GostoreChunk {
             process: Arc::clone(&self.process),
             connection,
-            range: range.clone(),
-            last_key: None,
+            order,
             frame: Vec::new(),
             tally: Tally::default(),
             failed: None,
@@ -48,8 +41,7 @@ impl BulkLoad for GostoreBulk {
 struct GostoreChunk {
     process: Arc<Process>,
     connection: Connection,
-    range: KeyRange,
-    last_key: Option<Vec<u8>>,
+    order: Order,
     frame: Vec<u8>,
     tally: Tally,
     failed: Option<Error>,
@@ -70,21 +62,7 @@ impl GostoreChunk {
     }
 
     fn take(&mut self, key: &[u8], value: &[u8]) -> Result<()> {
-        protocol::check_sizes(BULK, key, value)?;
-        let fault = if self.last_key.as_deref().is_some_and(|last| last >= key) {
-            Some("a key doesn't follow the one before it")
-        } else if !self.range.contains(key) {
-            Some("a key lies outside the chunk's range")
-        } else {
-            None
-        };
-        if let Some(fault) = fault {
-            return Err(Error::new(Kind::InvalidInput, BULK, fault)
-                .with("key", transload_model::report::printable_key(key)));
-        }
-        let last = self.last_key.get_or_insert_with(Vec::new);
-        last.clear();
-        last.extend_from_slice(key);
+        self.order.next(key, value)?;
         if self.frame.len() + key.len() + value.len() > DATA_FRAME_BYTES_TARGET {
             self.send_frame()?;
         }

@@ -71,6 +71,11 @@ fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("write_buffered", kind::WRITE, write(&WriteBatch::new(), false)),
         ("write_synced", kind::WRITE, write(&synced, true)),
         ("bulk", kind::BULK, protocol::bulk(&KeyRange::new(*b"a", *b"c"))),
+        (
+            "take_in",
+            kind::TAKE_IN,
+            protocol::take_in(&[("table-0-0.sst".into(), 1 << 26), ("table-0-1.sst".into(), 7)]),
+        ),
         ("close", kind::CLOSE, vec![0]),
         ("close_check", kind::CLOSE, vec![1]),
         ("data", kind::DATA, data),
@@ -115,7 +120,7 @@ fn answers_are_read_as_they_are_meant() {
     assert_eq!((version, info.build.as_str()), (1, "gostore test"));
     assert_eq!(info.engines[0].engine, Some(Engine::Goleveldb));
     assert_eq!(info.engines[1].module, "pebble v1.1.5");
-    assert_eq!((info.engines[1].format_max, info.engines[1].capabilities), (16, 7));
+    assert_eq!((info.engines[1].format_max, info.engines[1].capabilities), (16, 11));
     let opened = Opened::decode(&payload(&vectors, "opened", kind::OPENED)).expect("opened");
     assert_eq!(opened, Opened { format: 13, version: "format 13".into() });
     let (_, end) = entries();

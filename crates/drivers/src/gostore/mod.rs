@@ -14,11 +14,13 @@ mod bulk;
 mod connection;
 mod cursor;
 pub mod decoders;
+mod order;
 mod process;
 mod protocol;
 mod snapshot;
 mod store;
 mod table;
+mod taken_in;
 
 #[cfg(test)]
 mod golden;
@@ -30,6 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use store::GostoreStore;
+use table::TableFormat;
 use transload_model::engine::Engine;
 use transload_store::{
     Capabilities, Driver, Error, Guarantees, Isolation, KEY_BYTES_MAX, Kind, Processes, Result,
@@ -131,10 +134,13 @@ impl GostoreDriver {
     ) -> Result<Box<dyn Store>> {
         let (process, opened) =
             self.open(mode, path, options.space.as_deref(), options.memory_bytes_max)?;
+        let tables = TableFormat::taken_in_by(self.engine, opened.format)
+            .map(|format| (path.to_owned(), format));
         Ok(Box::new(GostoreStore::target(
             self.engine,
             opened.version,
             process,
+            tables,
             self.config.check_on_close,
         )))
     }

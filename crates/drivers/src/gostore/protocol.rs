@@ -40,6 +40,7 @@ pub(super) mod kind {
     pub(in crate::gostore) const WRITE: u8 = 0x17;
     pub(in crate::gostore) const BULK: u8 = 0x18;
     pub(in crate::gostore) const CLOSE: u8 = 0x19;
+    pub(in crate::gostore) const TAKE_IN: u8 = 0x1a;
     pub(in crate::gostore) const HELLO_REPLY: u8 = 0x81;
     pub(in crate::gostore) const OPENED: u8 = 0x82;
     pub(in crate::gostore) const SNAPSHOT_MADE: u8 = 0x83;
@@ -269,6 +270,16 @@ pub(super) fn split_points(snapshot: u32, chunk_bytes: u64, range: &KeyRange) ->
 pub(super) fn bulk(range: &KeyRange) -> Vec<u8> {
     let mut out = Vec::new();
     put_range(&mut out, range);
+    out
+}
+
+/// The payload that has tables taken in: their names in the staging folder, and their sizes.
+pub(super) fn take_in(tables: &[(String, u64)]) -> Vec<u8> {
+    let mut out = u32::try_from(tables.len()).unwrap_or(u32::MAX).to_be_bytes().to_vec();
+    for (name, file_bytes) in tables {
+        put_bytes(&mut out, name.as_bytes());
+        out.extend_from_slice(&file_bytes.to_be_bytes());
+    }
     out
 }
 

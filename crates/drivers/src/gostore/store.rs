@@ -4,8 +4,11 @@ use super::bulk::GostoreBulk;
 use super::process::Process;
 use super::protocol::{self, Fields, kind};
 use super::snapshot::GostoreSnapshot;
+use super::table::TableFormat;
+use super::taken_in::TableBulk;
 use crate::limits::check_batch;
 use crate::linked::LinkedSnapshot;
+use std::path::PathBuf;
 use std::sync::Arc;
 use transload_model::engine::Engine;
 use transload_store::{
@@ -20,6 +23,8 @@ pub(super) struct GostoreStore {
     process: Arc<Process>,
     writable: bool,
     check_on_close: bool,
+    /// Where it lies and which tables it takes in; `None` for an engine that takes entries.
+    tables: Option<(PathBuf, TableFormat)>,
     /// Where a source is read; removed when the helper has ended.
     linked: Option<LinkedSnapshot>,
 }
@@ -31,17 +36,25 @@ impl GostoreStore {
         process: Arc<Process>,
         linked: LinkedSnapshot,
     ) -> Self {
-        let linked = Some(linked);
-        Self { engine, version, process, writable: false, check_on_close: false, linked }
+        Self {
+            engine,
+            version,
+            process,
+            writable: false,
+            check_on_close: false,
+            tables: None,
+            linked: Some(linked),
+        }
     }
 
     pub(super) fn target(
         engine: Engine,
         version: String,
         process: Arc<Process>,
+        tables: Option<(PathBuf, TableFormat)>,
         check_on_close: bool,
     ) -> Self {
-        Self { engine, version, process, writable: true, check_on_close, linked: None }
+        Self { engine, version, process, writable: true, check_on_close, tables, linked: None }
     }
 
     fn end(&mut self) {
@@ -108,7 +121,11 @@ impl Store for GostoreStore {
             let message = format!("{} has no bulk path", self.engine);
             return Err(Error::unsupported("bulk load", message));
         }
-        Ok(Arc::new(GostoreBulk::new(Arc::clone(&self.process))))
+        let process = Arc::clone(&self.process);
+        match &self.tables {
+            Some((path, format)) => Ok(Arc::new(TableBulk::new(process, path, *format)?)),
+            None => Ok(Arc::new(GostoreBulk::new(process))),
+        }
     }
 
     fn close(mut self: Box<Self>) -> Result<()> {

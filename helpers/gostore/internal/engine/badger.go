@@ -98,11 +98,11 @@ func badgerKeyFailure(operation string, key []byte, err error) error {
 const badgerKeyBytesMax = 65_000
 
 func (s *badgerStore) Chunk() (Chunk, error) {
-	prefix, err := stagingPrefix(s.path)
+	path, err := stagingPath(s.path)
 	if err != nil {
 		return nil, err
 	}
-	return newSpool(prefix+".spool", s.load)
+	return newSpool(path+".spool", s.load)
 }
 
 // load puts a whole chunk into the store, in as many transactions as it needs: one that breaks

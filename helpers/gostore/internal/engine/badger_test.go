@@ -196,7 +196,7 @@ func TestBadgerRefusesKeysThatItDoesNotTakeWithoutAnEffect(t *testing.T) {
 	for _, key := range []string{"", "!badger!x", strings.Repeat("k", badgerKeyBytesMax+1)} {
 		err := store.Write([]wire.Op{put("a", "1"), put(key, "2")}, true)
 		wantKind(t, "a key that BadgerDB doesn't take", err, wire.FailInvalidInput)
-		chunk, err := store.Chunk()
+		chunk, err := store.(Loader).Chunk()
 		if err != nil {
 			t.Fatal(err)
 		}

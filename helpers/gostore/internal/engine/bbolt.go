@@ -109,10 +109,6 @@ func (s *bboltStore) Write(ops []wire.Op, _ bool) error {
 	}))
 }
 
-func (s *bboltStore) Chunk() (Chunk, error) {
-	return nil, wire.Fail(wire.FailUnsupported, "bulk load", "bbolt has no bulk path")
-}
-
 func (s *bboltStore) Close(check bool) error {
 	if err := s.db.Close(); err != nil {
 		return fromEngine("close", err)

@@ -2,9 +2,11 @@ package engine
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"syscall"
 
 	"gostore/internal/wire"
@@ -55,12 +57,16 @@ func syncDirectory(path string) error {
 	return fromOS("sync directory", errors.Join(err, dir.Close()))
 }
 
-func makeStaging(path string) (string, error) {
-	staging := filepath.Join(path, stagingName)
+// chunkNumber tells the files of this process's chunks apart.
+var chunkNumber atomic.Uint64
+
+// stagingPath is a new name in the staging folder, which is made where it isn't there.
+func stagingPath(root string) (string, error) {
+	staging := filepath.Join(root, stagingName)
 	if err := os.Mkdir(staging, 0o755); err != nil && !errors.Is(err, fs.ErrExist) {
 		return "", fromOS("bulk load", err)
 	}
-	return staging, nil
+	return filepath.Join(staging, fmt.Sprintf("chunk-%d", chunkNumber.Add(1))), nil
 }
 
 func clearStaging(path string) error {

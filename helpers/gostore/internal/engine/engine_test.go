@@ -10,6 +10,7 @@ import (
 	"slices"
 	"testing"
 
+	"gostore/internal/tabletest"
 	"gostore/internal/wire"
 )
 
@@ -87,9 +88,15 @@ func entries(seed int64, count, valueBytes int) []entry {
 	return out
 }
 
+// load brings sorted entries in the way that the store takes them: as a chunk, or as a table.
 func load(t *testing.T, store Store, sorted []entry) {
 	t.Helper()
-	chunk, err := store.Chunk()
+	loader, ok := store.(Loader)
+	if !ok {
+		takeTable(t, store, sorted)
+		return
+	}
+	chunk, err := loader.Chunk()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,10 +148,79 @@ func TestWhatWasLoadedAndWrittenIsReadBackAfterClose(t *testing.T) {
 	})
 }
 
+// takeTable has the store take in a table of the entries.
+func takeTable(t *testing.T, store Store, sorted []entry) {
+	t.Helper()
+	root, engine := "", wire.EnginePebble1
+	switch store := store.(type) {
+	case *pebble1Store:
+		root = store.path
+	case *pebble2Store:
+		root, engine = store.path, wire.EnginePebble2
+	}
+	var flat [][]byte
+	for _, e := range sorted {
+		flat = append(flat, []byte(e.key), []byte(e.value))
+	}
+	folder := filepath.Join(root, stagingName)
+	table, err := tabletest.Write(folder, "table.sst", engine, flat...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := store.(Taker).TakeIn([]wire.Table{table}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOnlyWholeTablesOfTheStagingFolderAreTakenIn(t *testing.T) {
+	each(t, func(t *testing.T, engine wire.Engine, path string) {
+		store := open(t, engine, wire.ModeCreate, path)
+		taker, ok := store.(Taker)
+		if !ok {
+			t.SkipNow()
+		}
+		staged, err := stagingPath(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name := filepath.Base(staged) + ".sst"
+		if err := os.WriteFile(staged+".sst", bytes.Repeat([]byte{7}, 1000), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for what, table := range map[string]wire.Table{
+			"a path":         {Name: "../" + name, FileBytes: 1000},
+			"another size":   {Name: name, FileBytes: 999},
+			"no table":       {Name: name[:len(name)-4], FileBytes: 1000},
+			"an empty name":  {Name: "", FileBytes: 1000},
+			"the folder":     {Name: ".", FileBytes: 1000},
+			"another ending": {Name: "chunk.log", FileBytes: 1000},
+		} {
+			wantKind(t, what, taker.TakeIn([]wire.Table{table}), wire.FailInvalidInput)
+		}
+		missing := []wire.Table{{Name: "missing.sst", FileBytes: 1}}
+		wantKind(t, "a missing file", taker.TakeIn(missing), wire.FailNotFound)
+		garbage := []wire.Table{{Name: name, FileBytes: 1000}}
+		wantKind(t, "garbage", taker.TakeIn(garbage), wire.FailCorrupt)
+		if err := taker.TakeIn(nil); err != nil {
+			t.Error(err)
+		}
+		if got := all(t, store, wire.Range{}); len(got) != 0 {
+			t.Errorf("%d entries", len(got))
+		}
+		if err := store.Close(true); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
 func TestAChunkIsInvisibleUntilItsCommitAndGoneAfterAbort(t *testing.T) {
 	each(t, func(t *testing.T, engine wire.Engine, path string) {
 		store := open(t, engine, wire.ModeCreate, path)
-		chunk, err := store.Chunk()
+		loader, ok := store.(Loader)
+		if !ok {
+			t.SkipNow()
+		}
+		chunk, err := loader.Chunk()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -223,13 +299,7 @@ func TestTheLargestKeyAndValueGoThrough(t *testing.T) {
 			t.Fatal(err)
 		}
 		loaded := append(bytes.Clone(key), 'l')[1:]
-		chunk, err := store.Chunk()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := errors.Join(chunk.Put(loaded, value), chunk.Commit()); err != nil {
-			t.Fatal(err)
-		}
+		load(t, store, []entry{{string(loaded), string(value)}})
 		if err := store.Close(true); err != nil {
 			t.Fatal(err)
 		}

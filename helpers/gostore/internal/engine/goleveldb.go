@@ -73,11 +73,11 @@ func (s *goleveldbStore) Write(ops []wire.Op, sync bool) error {
 }
 
 func (s *goleveldbStore) Chunk() (Chunk, error) {
-	prefix, err := stagingPrefix(s.path)
+	path, err := stagingPath(s.path)
 	if err != nil {
 		return nil, err
 	}
-	return newSpool(prefix+".spool", s.load)
+	return newSpool(path+".spool", s.load)
 }
 
 // load puts a whole chunk into the store by a transaction: it writes tables, not the log, and

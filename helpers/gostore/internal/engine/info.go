@@ -8,20 +8,20 @@ import (
 
 // Info lists the engines of this helper.
 func Info() []wire.EngineInfo {
-	writes := wire.CapWrite | wire.CapBulk
+	const takesTables = wire.CapReadOnly | wire.CapWrite | wire.CapTables
 	return []wire.EngineInfo{
 		{
-			Engine: wire.EngineGoleveldb, Capabilities: writes,
+			Engine: wire.EngineGoleveldb, Capabilities: wire.CapWrite | wire.CapBulk,
 			Module: module("github.com/syndtr/goleveldb"),
 		},
 		{
-			Engine: wire.EnginePebble1, Capabilities: wire.CapReadOnly | writes,
+			Engine: wire.EnginePebble1, Capabilities: takesTables,
 			Module:    module("github.com/cockroachdb/pebble"),
 			FormatMin: uint32(pebble1FormatMin), FormatMax: uint32(pebble1FormatMax),
 			FormatNew: uint32(pebble1FormatMin),
 		},
 		{
-			Engine: wire.EnginePebble2, Capabilities: wire.CapReadOnly | writes,
+			Engine: wire.EnginePebble2, Capabilities: takesTables,
 			Module:    module("github.com/cockroachdb/pebble/v2"),
 			FormatMin: uint32(pebble2FormatMin), FormatMax: uint32(pebble2FormatMax),
 			FormatNew: uint32(pebble2FormatMin),
@@ -32,7 +32,7 @@ func Info() []wire.EngineInfo {
 			FormatMin: bboltFormat, FormatMax: bboltFormat, FormatNew: bboltFormat,
 		},
 		{
-			Engine: wire.EngineBadgerdb, Capabilities: wire.CapReadOnly | writes,
+			Engine: wire.EngineBadgerdb, Capabilities: wire.CapReadOnly | wire.CapWrite | wire.CapBulk,
 			Module:    module("github.com/dgraph-io/badger/v4"),
 			FormatMin: badgerFormat, FormatMax: badgerFormat, FormatNew: badgerFormat,
 		},

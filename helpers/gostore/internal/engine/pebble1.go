@@ -2,11 +2,8 @@ package engine
 
 import (
 	"errors"
-	"os"
 
 	"github.com/cockroachdb/pebble"
-	"github.com/cockroachdb/pebble/objstorage/objstorageprovider"
-	"github.com/cockroachdb/pebble/sstable"
 	"github.com/cockroachdb/pebble/vfs"
 
 	"gostore/internal/wire"
@@ -98,24 +95,8 @@ func (s *pebble1Store) Write(ops []wire.Op, sync bool) error {
 	return fromEngine("write", batch.Commit(options))
 }
 
-func (s *pebble1Store) Chunk() (Chunk, error) {
-	prefix, err := stagingPrefix(s.path)
-	if err != nil {
-		return nil, err
-	}
-	tables := s.options.MakeWriterOptions(0, s.db.FormatMajorVersion().MaxTableFormat())
-	return &tableChunk{
-		prefix: prefix,
-		create: func(path string) (tableWriter, error) {
-			file, err := vfs.Default.Create(path)
-			if err != nil {
-				return nil, err
-			}
-			return sstable.NewWriter(objstorageprovider.NewFileWritable(file), tables), nil
-		},
-		ingest: s.db.Ingest,
-		remove: func(path string) { _ = os.Remove(path) }, // staging is cleared at close
-	}, nil
+func (s *pebble1Store) TakeIn(tables []wire.Table) error {
+	return takeIn(s.path, tables, s.db.Ingest)
 }
 
 func (s *pebble1Store) Close(check bool) error {

@@ -3,12 +3,9 @@ package engine
 import (
 	"context"
 	"errors"
-	"os"
 	"strconv"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/objstorage/objstorageprovider"
-	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"gostore/internal/wire"
@@ -104,24 +101,10 @@ func (s *pebble2Store) Write(ops []wire.Op, sync bool) error {
 	return fromEngine("write", batch.Commit(options))
 }
 
-func (s *pebble2Store) Chunk() (Chunk, error) {
-	prefix, err := stagingPrefix(s.path)
-	if err != nil {
-		return nil, err
-	}
-	tables := s.options.MakeWriterOptions(0, s.db.TableFormat())
-	return &tableChunk{
-		prefix: prefix,
-		create: func(path string) (tableWriter, error) {
-			file, err := vfs.Default.Create(path, vfs.WriteCategoryUnspecified)
-			if err != nil {
-				return nil, err
-			}
-			return sstable.NewWriter(objstorageprovider.NewFileWritable(file), tables), nil
-		},
-		ingest: func(paths []string) error { return s.db.Ingest(context.Background(), paths) },
-		remove: func(path string) { _ = os.Remove(path) }, // staging is cleared at close
-	}, nil
+func (s *pebble2Store) TakeIn(tables []wire.Table) error {
+	return takeIn(s.path, tables, func(paths []string) error {
+		return s.db.Ingest(context.Background(), paths)
+	})
 }
 
 func (s *pebble2Store) Close(check bool) error {

@@ -16,8 +16,6 @@ type Store interface {
 	Snapshot() (View, error)
 	// Write applies changes whole or not at all; with sync they survive a power cut.
 	Write(ops []wire.Op, sync bool) error
-	// Chunk begins a sorted load of entries, which become visible at its commit.
-	Chunk() (Chunk, error)
 	// Close makes everything durable, closes the store and, if it was open for writing, opens it
 	// again from the disk; with check everything that the engine can check is then checked.
 	Close(check bool) error
@@ -25,6 +23,19 @@ type Store interface {
 	// hang, and the store is to be given up. TroubleErr says why.
 	Trouble() <-chan struct{}
 	TroubleErr() error
+}
+
+// Loader is a Store that takes sorted chunks of entries.
+type Loader interface {
+	// Chunk begins a sorted load of entries, which become visible at its commit.
+	Chunk() (Chunk, error)
+}
+
+// Taker is a Store that takes in tables which others have made.
+type Taker interface {
+	// TakeIn makes the tables of one chunk, which lie in the staging folder, visible and durable,
+	// all or none. The files are the store's afterwards.
+	TakeIn(tables []wire.Table) error
 }
 
 // View is a snapshot. It is used by several goroutines.

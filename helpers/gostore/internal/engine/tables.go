@@ -1,96 +1,39 @@
 package engine
 
 import (
-	"fmt"
+	"os"
 	"path/filepath"
-	"sync/atomic"
+
+	"gostore/internal/wire"
 )
 
-// tablePayloadBytesMax is where a chunk begins a new table. Nodes let tables of the lowest level
-// grow to 128 MiB; smaller ones make finer split points and cheaper compactions.
-const tablePayloadBytesMax = 64 << 20
-
-// tableWriter writes one sorted table. Close makes the file durable.
-type tableWriter interface {
-	Set(key, value []byte) error
-	Close() error
-}
-
-// tableChunk writes a chunk as tables beside the store, which takes them in at once.
-type tableChunk struct {
-	create  func(path string) (tableWriter, error)
-	ingest  func(paths []string) error
-	remove  func(path string)
-	prefix  string
-	paths   []string
-	current tableWriter
-	bytes   int
-	done    bool
-}
-
-// chunkNumber tells the files of this process's chunks apart.
-var chunkNumber atomic.Uint64
-
-func stagingPrefix(path string) (string, error) {
-	staging, err := makeStaging(path)
-	if err != nil {
-		return "", err
-	}
-	return filepath.Join(staging, fmt.Sprintf("chunk-%d", chunkNumber.Add(1))), nil
-}
-
-func (c *tableChunk) Put(key, value []byte) error {
-	size := len(key) + len(value)
-	if c.current != nil && c.bytes+size > tablePayloadBytesMax {
-		if err := c.finishTable(); err != nil {
-			return err
+// takeIn has the engine ingest tables of the staging folder, in one atomic change. It looks at
+// their names and sizes first: the engine checks the rest, and whoever made them reads them back.
+func takeIn(root string, tables []wire.Table, ingest func(paths []string) error) error {
+	const operation = "take in"
+	paths := make([]string, 0, len(tables))
+	for _, table := range tables {
+		if filepath.Base(table.Name) != table.Name || filepath.Ext(table.Name) != ".sst" {
+			return wire.Fail(wire.FailInvalidInput, operation, "%q is no table's name", table.Name)
 		}
-	}
-	if c.current == nil {
-		path := fmt.Sprintf("%s-%d.sst", c.prefix, len(c.paths))
-		writer, err := c.create(path)
+		path := filepath.Join(root, stagingName, table.Name)
+		info, err := os.Lstat(path)
 		if err != nil {
-			return fromOS("bulk load", err)
+			return fromOS(operation, err)
 		}
-		c.current, c.bytes = writer, 0
-		c.paths = append(c.paths, path)
-	}
-	c.bytes += size
-	return fromOS("bulk load", c.current.Set(key, value))
-}
-
-func (c *tableChunk) finishTable() error {
-	writer := c.current
-	c.current = nil
-	return fromOS("bulk load", writer.Close())
-}
-
-func (c *tableChunk) Commit() error {
-	if c.current != nil {
-		if err := c.finishTable(); err != nil {
-			return err
+		if !info.Mode().IsRegular() || uint64(info.Size()) != table.FileBytes {
+			return wire.Fail(wire.FailInvalidInput, operation,
+				"%s is no file of %d bytes", path, table.FileBytes)
 		}
+		paths = append(paths, path)
 	}
-	if len(c.paths) != 0 {
-		if err := c.ingest(c.paths); err != nil {
-			failure := classify("bulk commit", err)
-			failure.EffectUnknown = true
-			return failure
-		}
+	if len(paths) == 0 {
+		return nil
 	}
-	c.done = true
+	if err := ingest(paths); err != nil {
+		failure := classify(operation, err)
+		failure.EffectUnknown = true
+		return failure
+	}
 	return nil
-}
-
-func (c *tableChunk) Abort() {
-	if c.done {
-		return
-	}
-	c.done = true
-	if c.current != nil {
-		_ = c.finishTable() // its file goes next
-	}
-	for _, path := range c.paths {
-		c.remove(path)
-	}
 }

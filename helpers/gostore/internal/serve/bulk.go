@@ -68,6 +68,24 @@ func (s *session) dropRest(failed error) error {
 	}
 }
 
+// takeIn has the engine take in tables that lie in the staging folder.
+func (s *session) takeIn(payload []byte) (reply, error) {
+	tables, err := wire.DecodeTables(payload)
+	if err != nil {
+		return reply{}, wire.Malformed("take in", err)
+	}
+	store, err := s.server.begin("take in")
+	if err != nil {
+		return reply{}, err
+	}
+	defer s.server.end()
+	taker, takes := store.(engine.Taker)
+	if !takes {
+		return reply{}, wire.Fail(wire.FailUnsupported, "take in", "this engine takes entries, not tables")
+	}
+	return reply{kind: wire.KindDone}, taker.TakeIn(tables)
+}
+
 // load is a chunk on its way in.
 type load struct {
 	server *server
@@ -81,7 +99,12 @@ func (l *load) begin(server *server) error {
 	if err != nil {
 		return err
 	}
-	if l.chunk, err = store.Chunk(); err != nil {
+	loader, takes := store.(engine.Loader)
+	if !takes {
+		server.end()
+		return wire.Fail(wire.FailUnsupported, "bulk load", "this engine takes no chunks of entries")
+	}
+	if l.chunk, err = loader.Chunk(); err != nil {
 		server.end()
 		return err
 	}

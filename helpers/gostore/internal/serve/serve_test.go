@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"gostore/internal/tabletest"
 	"gostore/internal/wire"
 )
 
@@ -86,6 +87,9 @@ func (p *peer) receive(conn net.Conn) wire.Frame {
 func (p *peer) want(conn net.Conn, kind wire.Kind) []byte {
 	p.t.Helper()
 	frame := p.receive(conn)
+	for frame.Kind == wire.KindWorking {
+		frame = p.receive(conn)
+	}
 	if frame.Kind == wire.KindError && kind != wire.KindError {
 		failure, err := wire.DecodeFailure(frame.Payload)
 		p.t.Fatal(failure, err)
@@ -173,10 +177,38 @@ func (p *peer) bulk(conn net.Conn, r wire.Range, count, valueBytes int) *wire.Ta
 	return tally
 }
 
+// load brings in entries by a batch, which every engine takes.
 func (p *peer) load(conn net.Conn, count, valueBytes int) {
 	p.t.Helper()
-	tally := p.bulk(conn, wire.Range{}, count, valueBytes)
-	p.send(conn, wire.KindEnd, tally.End().Encode())
+	batch := wire.Batch{Sync: true}
+	value := bytes.Repeat([]byte{'v'}, valueBytes)
+	for i := range count {
+		key := fmt.Appendf(nil, "k%08d", i)
+		batch.Ops = append(batch.Ops, wire.Op{Op: wire.OpPut, Key: key, Value: value})
+	}
+	p.send(conn, wire.KindWrite, batch.Encode())
+	p.want(conn, wire.KindDone)
+}
+
+// bring brings in entries as chunks are: as entries or as a table.
+func (p *peer) bring(conn net.Conn, engine wire.Engine, path string, count, valueBytes int) {
+	p.t.Helper()
+	if engine == wire.EngineGoleveldb {
+		tally := p.bulk(conn, wire.Range{}, count, valueBytes)
+		p.send(conn, wire.KindEnd, tally.End().Encode())
+		p.want(conn, wire.KindDone)
+		return
+	}
+	var flat [][]byte
+	for i := range count {
+		flat = append(flat, fmt.Appendf(nil, "k%08d", i), bytes.Repeat([]byte{'v'}, valueBytes))
+	}
+	folder := filepath.Join(path, "transload-bulk")
+	table, err := tabletest.Write(folder, "table.sst", engine, flat...)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.send(conn, wire.KindTakeIn, wire.EncodeTables([]wire.Table{table}))
 	p.want(conn, wire.KindDone)
 }
 
@@ -224,7 +256,7 @@ func TestAWholeLifeOverTheSocket(t *testing.T) {
 		t.Run(engine.String(), func(t *testing.T) {
 			p, conn, path := opened(t, engine)
 			const count, valueBytes = 5000, 1000
-			p.load(conn, count, valueBytes)
+			p.bring(conn, engine, path, count, valueBytes)
 			p.send(conn, wire.KindWrite, wire.Batch{Sync: true, Ops: []wire.Op{
 				{Op: wire.OpPut, Key: []byte("z"), Value: []byte("last")},
 				{Op: wire.OpDelete, Key: []byte("k00000000")},
@@ -324,7 +356,7 @@ func TestTheEndOfTheControlSocketIsTheEnd(t *testing.T) {
 }
 
 func TestABulkStreamThatLiesIsNotCommitted(t *testing.T) {
-	p, conn, _ := opened(t, wire.EnginePebble1)
+	p, conn, _ := opened(t, wire.EngineGoleveldb)
 	for name, spoil := range map[string]func(*wire.End){
 		"a count":  func(e *wire.End) { e.Entries++ },
 		"a size":   func(e *wire.End) { e.PayloadBytes-- },
@@ -356,8 +388,22 @@ func TestABadChunkIsRefusedAndTheSocketGoesOn(t *testing.T) {
 	}
 }
 
+func TestAChunkGoesOnlyToAnEngineThatTakesItsKind(t *testing.T) {
+	p, conn, _ := opened(t, wire.EnginePebble2)
+	tally := p.bulk(conn, wire.Range{}, 3, 10)
+	p.send(conn, wire.KindEnd, tally.End().Encode())
+	p.wantFailure(conn, wire.FailUnsupported)
+	p.send(conn, wire.KindTakeIn, wire.EncodeTables([]wire.Table{{Name: "none.sst", FileBytes: 1}}))
+	p.wantFailure(conn, wire.FailNotFound)
+	p.send(conn, wire.KindTakeIn, []byte{0, 0, 0, 1, 0, 0, 0, 1})
+	p.wantFailure(conn, wire.FailProtocol)
+	p, conn, _ = opened(t, wire.EngineGoleveldb)
+	p.send(conn, wire.KindTakeIn, wire.EncodeTables(nil))
+	p.wantFailure(conn, wire.FailUnsupported)
+}
+
 func TestASenderThatGoesLeavesNothing(t *testing.T) {
-	p, conn, path := opened(t, wire.EnginePebble2)
+	p, conn, path := opened(t, wire.EngineGoleveldb)
 	gone := p.attach()
 	p.bulk(gone, wire.Range{}, 100, 100)
 	_ = gone.Close()

@@ -122,6 +122,8 @@ func (s *session) single(frame wire.Frame) (reply, error) {
 		return s.approximateBytes(frame.Payload)
 	case wire.KindWrite:
 		return s.write(frame.Payload)
+	case wire.KindTakeIn:
+		return s.takeIn(frame.Payload)
 	}
 	return reply{}, wire.Fail(wire.FailProtocol, "receive", "a frame of kind 0x%02x", frame.Kind)
 }

@@ -24,6 +24,7 @@ const (
 	KindWrite            Kind = 0x17
 	KindBulk             Kind = 0x18
 	KindClose            Kind = 0x19
+	KindTakeIn           Kind = 0x1a
 	KindHelloReply       Kind = 0x81
 	KindOpened           Kind = 0x82
 	KindSnapshotMade     Kind = 0x83

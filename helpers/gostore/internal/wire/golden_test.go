@@ -14,7 +14,7 @@ import (
 var goldenReply = HelloReply{Version: 1, Build: "gostore test", Engines: []EngineInfo{
 	{Engine: EngineGoleveldb, Capabilities: CapWrite | CapBulk, Module: "goleveldb v1"},
 	{
-		Engine: EnginePebble1, Capabilities: CapReadOnly | CapWrite | CapBulk,
+		Engine: EnginePebble1, Capabilities: CapReadOnly | CapWrite | CapTables,
 		Module: "pebble v1.1.5", FormatMin: 1, FormatMax: 16, FormatNew: 1,
 	},
 }}
@@ -55,7 +55,10 @@ func golden() map[string]Frame {
 		"write_synced": {KindWrite, Batch{Sync: true, Ops: []Op{
 			{OpPut, []byte("k"), []byte("v")}, {OpDelete, []byte("d"), nil}, {OpPut, nil, nil},
 		}}.Encode()},
-		"bulk":           {KindBulk, AppendRange(nil, Range{[]byte("a"), []byte("c"), true})},
+		"bulk": {KindBulk, AppendRange(nil, Range{[]byte("a"), []byte("c"), true})},
+		"take_in": {KindTakeIn, EncodeTables([]Table{
+			{"table-0-0.sst", 1 << 26}, {"table-0-1.sst", 7},
+		})},
 		"close":          {KindClose, []byte{0}},
 		"close_check":    {KindClose, []byte{1}},
 		"hello_reply":    {KindHelloReply, goldenReply.Encode()},
@@ -129,6 +132,8 @@ func decode(kind Kind, payload []byte) (known bool, err error) {
 		_, err = DecodeRangeOf(payload)
 	case KindSplitPoints:
 		_, err = DecodeSplitPoints(payload)
+	case KindTakeIn:
+		_, err = DecodeTables(payload)
 	case KindRelease:
 		_, err = DecodeSnapshot(payload)
 	case KindWrite:

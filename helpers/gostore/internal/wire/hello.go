@@ -37,7 +37,8 @@ func (e Engine) String() string {
 const (
 	CapReadOnly uint32 = 1 << iota // opened without a write to the directory's data
 	CapWrite                       // batches
-	CapBulk                        // sorted chunks
+	CapBulk                        // sorted chunks of entries
+	CapTables                      // sorted tables, made elsewhere
 )
 
 // Hello is the first frame on the control socket.

@@ -129,6 +129,38 @@ func DecodeRange(payload []byte) (Range, error) {
 	return r, f.Finish()
 }
 
+// Table is a file in the staging folder that is to be taken in.
+type Table struct {
+	Name      string
+	FileBytes uint64
+}
+
+// EncodeTables gives u32 count and for each table bytes name, u64 file bytes.
+func EncodeTables(tables []Table) []byte {
+	out := binary.BigEndian.AppendUint32(nil, uint32(len(tables)))
+	for _, table := range tables {
+		out = AppendBytes(out, []byte(table.Name))
+		out = binary.BigEndian.AppendUint64(out, table.FileBytes)
+	}
+	return out
+}
+
+// DecodeTables reads what EncodeTables gives.
+func DecodeTables(payload []byte) ([]Table, error) {
+	f := NewFields(payload)
+	count := f.U32("count")
+	var tables []Table
+	for range count {
+		table := Table{Name: string(f.Bytes("name", PathBytesMax))}
+		table.FileBytes = f.U64("file_bytes")
+		if f.Err() != nil {
+			break
+		}
+		tables = append(tables, table)
+	}
+	return tables, f.Finish()
+}
+
 // DecodeCheck reads the payload of a close: flag check.
 func DecodeCheck(payload []byte) (bool, error) {
 	f := NewFields(payload)

@@ -14,7 +14,12 @@ mod properties;
 mod separator;
 mod writer;
 
-pub(super) use writer::{Table, TableWriter};
+use transload_model::engine::Engine;
+
+pub(super) use writer::TableWriter;
+
+/// Pebble 1 refuses tables older than its own from this format version on.
+const PEBBLE1_OWN_TABLES_FORMAT: u32 = 9;
 
 /// Which format a table is in. All that differs here is the footer and a few properties.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +32,15 @@ pub(super) enum TableFormat {
 }
 
 impl TableFormat {
+    /// The tables that a store of this engine and format version takes in, where it takes any.
+    pub(super) fn taken_in_by(engine: Engine, store_format: u32) -> Option<Self> {
+        match engine {
+            Engine::Pebble1 if store_format < PEBBLE1_OWN_TABLES_FORMAT => Some(Self::RocksDbV2),
+            Engine::Pebble1 | Engine::Pebble2 => Some(Self::PebbleV1),
+            _ => None,
+        }
+    }
+
     fn version(self) -> u32 {
         match self {
             TableFormat::RocksDbV2 => 2,
