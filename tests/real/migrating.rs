@@ -2,44 +2,13 @@
 
 use crate::home::{NodeHome, known_answers};
 use crate::node::{Node, Software};
+use crate::program::{call, migrate, stands_on, transload};
 use crate::sdk::SdkChain;
 use crate::{answers, bank, chain};
-use serde_json::{Value, json};
-use std::process::Command;
+use serde_json::json;
 
 /// A node that makes a block every 60 milliseconds is caught between two of its writes soon.
 const VERIFIED_WHILE_RUNNING: usize = 10;
-
-/// Runs `transload COMMAND HOME ... --json` and fails unless it did its work.
-fn transload(command: &str, home: &NodeHome, more: &[&str]) -> Value {
-    let output = Command::new(env!("CARGO_BIN_EXE_transload"))
-        .arg(command)
-        .arg(home.path())
-        .args(more)
-        .arg("--json")
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command}: {}: {said}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap()
-}
-
-fn migrate(home: &NodeHome, engine: &str) {
-    transload("migrate", home, &["--to", engine, "--yes"]);
-}
-
-/// The engine that every database governed by the node's config is in.
-fn engines(home: &NodeHome) -> Vec<String> {
-    let document = transload("inspect", home, &["--quick"]);
-    let databases = document["databases"].as_array().unwrap();
-    let governed = databases.iter().filter(|database| !database["configured"].is_null());
-    governed.map(|database| database["engine"].as_str().unwrap().to_owned()).collect()
-}
-
-fn stands_on(home: &NodeHome, engine: &str) {
-    let engines = engines(home);
-    assert!(!engines.is_empty() && engines.iter().all(|it| it == engine), "{engines:?}");
-}
 
 /// Carries a home of a node with peers (which makes no blocks alone) from engine to engine and
 /// asks its node about everything each time.
@@ -182,13 +151,11 @@ fn a_running_node_keeps_its_home_and_goes_on() {
     // Reading works while the node writes.
     let read = transload("inspect", &home, &[]);
     assert!(read["height_last"].as_str().unwrap().parse::<u64>().unwrap() >= tip);
-    let mut migrate = Command::new(env!("CARGO_BIN_EXE_transload"));
-    migrate.arg("migrate").arg(home.path()).args(["--to", "pebble1", "--yes", "--json"]);
     // This node's library for its own databases knows no Pebble.
-    migrate.args(["--only", "application.db", "--only", "snapshots/metadata.db"]);
-    let refused = migrate.output().unwrap();
-    let said = String::from_utf8_lossy(&refused.stderr) + String::from_utf8_lossy(&refused.stdout);
-    assert_eq!(refused.status.code(), Some(3), "{said}");
+    let only = ["--only", "application.db", "--only", "snapshots/metadata.db"];
+    let refused = call("migrate", &home, &[&["--to", "pebble1", "--yes"], &only[..]].concat());
+    let said = refused.said;
+    assert_eq!(refused.code, Some(3), "{said}");
     assert!(said.contains(&node.process_id().to_string()), "the holder isn't named: {said}");
     let seen = node.rpc.height().unwrap();
     node.wait_for_height(seen + 2);

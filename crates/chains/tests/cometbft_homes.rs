@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use transload_chains::cometbft::CometBft;
 use transload_chains::cometbft::home::{GUARD, Release};
 use transload_model::engine::Engine;
-use transload_store::{ConfigFile, FileTreatment, Home, Kind, Profile as _};
+use transload_store::{AppState, ConfigFile, FileTreatment, Home, Kind, Profile as _};
 
 const NODE_038: &str = "# made by a node\nversion = \"0.38.26\"\nproxy_app = \"kvstore\"\n\
     db_backend = \"goleveldb\"\ndb_dir = \"data\"\npriv_validator_laddr = \"\"\n[consensus]\n";
@@ -142,6 +142,28 @@ fn a_remote_signer_is_told_and_its_file_is_not_read() {
     fs::write(root.path().join("data/priv_validator_state.json"), "{}").unwrap();
     let home = recognise(root.path());
     assert_eq!((home.remote_signer.as_deref(), home.signer), (Some("tcp://1"), None));
+}
+
+#[test]
+fn the_application_s_state_is_in_its_databases_in_none_or_elsewhere() {
+    let databases = |names: &[&str]| AppState::Databases(self::names(names));
+    let with_app = [&NODE_DATABASES[..], &["kvstore.db"]].concat();
+    let persistent = NODE_038.replace("kvstore", "persistent_kvstore");
+    let socket = NODE_038.replace("\"kvstore\"", "\"unix:///run/app.sock\"");
+    let silent = NODE_038.replace("proxy_app = \"kvstore\"\n", "");
+    let sdk = Some("minimum-gas-prices = \"0stake\"\n");
+    for (config, app, found, state) in [
+        (NODE_038, None, &NODE_DATABASES[..], databases(&[])),
+        (&persistent, None, &with_app, databases(&["kvstore.db"])),
+        (&socket, None, &NODE_DATABASES, AppState::Elsewhere("unix:///run/app.sock".into())),
+        (&silent, None, &NODE_DATABASES, AppState::Elsewhere("tcp://127.0.0.1:26658".into())),
+        // One program with its node, which reads no address.
+        (&socket, sdk, &SDK_DATABASES, databases(&["application.db"])),
+        (&socket, None, &SDK_DATABASES, databases(&["application.db"])),
+    ] {
+        let root = home(config, app, found);
+        assert_eq!(recognise(root.path()).app_state, state, "{config}");
+    }
 }
 
 #[test]

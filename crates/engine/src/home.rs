@@ -14,8 +14,8 @@ use transload_model::record::TableName;
 use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{
-    ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised, Snapshot,
-    Store, VerifyOptions,
+    AppState, ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised,
+    Snapshot, Store, VerifyOptions,
 };
 
 /// How to open.
@@ -155,6 +155,7 @@ impl<'a> OpenHome<'a> {
             data_dir: path.to_owned(),
             databases: vec![database.clone()],
             absent: Vec::new(),
+            app_state: AppState::default(),
             files: Vec::new(),
             signer: None,
             signer_unread: None,

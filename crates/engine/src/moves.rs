@@ -15,6 +15,10 @@ use transload_store::{ChainFacts, ConfigEdit, Home, PowerShare, SignerState};
 /// Findings that an error names; the report has all of them.
 const FINDINGS_NAMED_MAX: usize = 10;
 
+/// What to do where the old databases may not come back.
+pub(crate) const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
+    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE`";
+
 /// One database that changes place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -247,6 +251,13 @@ pub trait Swapper: Send + Sync {
     /// # Errors
     /// [`crate::Kind::Refused`] when they can't.
     fn probe_exchange(&self, staging_dir: &Path, folder: &Path, watch: &Watch) -> Result<()>;
+
+    /// Whether a database itself could leave its place, which a folder that was made now doesn't
+    /// tell on a stacked file system. Nothing moves, and the times are as before.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Refused`] when it can't.
+    fn probe_move(&self, staging_dir: &Path, database: &Path, watch: &Watch) -> Result<()>;
 
     /// Removes what a probe that was killed has left in a folder.
     ///

@@ -19,7 +19,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_observe::{Event, Stage};
-use transload_store::{Database, Engines, Home, Profile, Weakness};
+use transload_store::{AppState, Database, Engines, Home, Profile, Weakness};
 
 /// What to plan.
 #[derive(Clone, Debug)]
@@ -197,7 +197,7 @@ pub fn make_plan(
             height_last: facts.height_last,
             remote_signer: home.remote_signer.clone(),
             node_binary: request.node_binary.clone(),
-            notices: home.notices.clone(),
+            notices: home.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
         },
         places,
         limits: request.limits,
@@ -208,6 +208,28 @@ pub fn make_plan(
         config,
         files: home.files.clone(),
     })
+}
+
+/// What an operator should know before, not when a rollback is refused.
+fn no_way_back(home: &Home, moved: &[String]) -> Option<String> {
+    let what = match &home.app_state {
+        AppState::Elsewhere(address) => {
+            format!("the application keeps its state in a process of its own at {address}")
+        }
+        AppState::Databases(names) => {
+            let stays: Vec<&str> =
+                names.iter().filter(|name| !moved.contains(name)).map(String::as_str).collect();
+            match stays[..] {
+                [] => return None,
+                [one] => format!("{one} holds the application's state and stays"),
+                _ => format!("{} hold the application's state and stay", stays.join(" and ")),
+            }
+        }
+    };
+    Some(format!(
+        "{what}: once the node has made blocks on the new databases, a rollback would leave the \
+         application ahead of the old blocks and is refused"
+    ))
 }
 
 fn plan_database(

@@ -62,6 +62,23 @@ pub struct SignerState {
     pub step: u8,
 }
 
+/// Where the application keeps the state that the blocks made. A node catches up an application
+/// that is behind its blocks, and doesn't start with one that is ahead of them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AppState {
+    /// In these databases of the home; in none when it is made anew from the blocks at each start.
+    Databases(Vec<String>),
+    /// In a process of its own at this address: the home doesn't tell.
+    Elsewhere(String),
+}
+
+impl Default for AppState {
+    fn default() -> Self {
+        Self::Databases(Vec::new())
+    }
+}
+
 /// A node home as found, from its names and config files alone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Home {
@@ -80,6 +97,9 @@ pub struct Home {
     /// Names of databases that a node with this config keeps and that aren't there.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub absent: Vec<String>,
+    /// Where the application's state is.
+    #[serde(default)]
+    pub app_state: AppState,
     /// Everything else.
     pub files: Vec<FilePlan>,
     /// The signer's state, when it is kept in the home.
@@ -156,8 +176,8 @@ pub struct ChainFacts {
     /// App hash in the last header, hex.
     pub header_app_hash: Option<String>,
     /// Other heights worth comparing, by name: `blockstore`, `state`, `signer`; `upgrade`, the
-    /// last one that the software came to; `own_signature`, the tip when its commit carries a
-    /// signature of this node's key.
+    /// last one that the software came to; `own_signature`, the highest block at the tip or above
+    /// the signer's state whose commit carries a signature of this node's key.
     pub heights: BTreeMap<String, u64>,
     /// The schema id of the dataset.
     pub schema: String,

@@ -21,6 +21,10 @@ pub(crate) const SCHEMA: &str = "cometbft.v1";
 /// Over so many blocks the mean interval is taken.
 const INTERVAL_BLOCKS: u64 = 100;
 
+/// So many blocks below the tip are looked at for a signature of this node's own key: enough for
+/// a signer's state that was put back from a backup, and bounded for a key that never signs.
+const OWN_SIGNATURE_BLOCKS: u64 = 1_000;
+
 const OPERATION: &str = "read the chain's facts";
 
 pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
@@ -45,17 +49,10 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
                 facts.block_interval_millis =
                     block_interval_millis(&blockstore, first, last, meta.header.time)?;
             }
-            if let Some(own) = &own
-                && let Some(value) = blockstore.at(blockstore_table::SEEN_COMMIT, last)?
-            {
-                let key = blockstore.physical(blockstore_table::SEEN_COMMIT, &last.to_be_bytes());
-                let commit = Commit::decode(&value)
-                    .map_err(|error| malformed(&key.unwrap_or_default(), error))?;
-                let ours = |sig: &CommitSig<'_>| {
-                    sig.flag == Flag::Commit && sig.validator_address == own.as_slice()
-                };
-                if commit.signatures.iter().any(ours) {
-                    heights.insert("own_signature".to_owned(), last);
+            if let Some(own) = &own {
+                let signer = view.home.signer.map(|signer| signer.height);
+                if let Some(height) = own_signature(&blockstore, own, (first, last), signer)? {
+                    heights.insert("own_signature".to_owned(), height);
                 }
             }
         }
@@ -93,6 +90,35 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
     }
     facts.heights = heights;
     Ok(facts)
+}
+
+/// The highest block whose commits carry a signature of this key, for the block or for nil: of
+/// the tip and of the blocks above the signer's state, where none must be. A tip's commit may
+/// lack a vote that came late, so one block alone doesn't tell.
+fn own_signature(
+    blockstore: &Reader<BlockstoreLayout>,
+    own: &[u8],
+    (first, last): (u64, u64),
+    signer: Option<u64>,
+) -> Result<Option<u64>> {
+    let above_signer = signer.map_or(last, |height| height.saturating_add(1));
+    let lowest = above_signer.max(last.saturating_sub(OWN_SIGNATURE_BLOCKS)).clamp(first, last);
+    for height in (lowest..=last).rev() {
+        for table in [blockstore_table::SEEN_COMMIT, blockstore_table::COMMIT] {
+            let Some(value) = blockstore.at(table, height)? else { continue };
+            let commit = Commit::decode(&value).map_err(|error| {
+                let key = blockstore.physical(table, &height.to_be_bytes());
+                malformed(&key.unwrap_or_default(), error)
+            })?;
+            let ours = |sig: &CommitSig<'_>| {
+                matches!(sig.flag, Flag::Commit | Flag::Nil) && sig.validator_address == own
+            };
+            if commit.signatures.iter().any(ours) {
+                return Ok(Some(height));
+            }
+        }
+    }
+    Ok(None)
 }
 
 /// The power of the key with this address; negative powers, which no chain has, count as none.
@@ -156,7 +182,11 @@ fn malformed(key: &[u8], error: Malformed) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cometbft::layout::KeyForm;
     use crate::cometbft::wire::validators::{KeyKind, PublicKey, Validator};
+    use transload_codec::proto::{put_bytes, put_message, put_varint_field};
+    use transload_store::Store as _;
+    use transload_store::memory::MemoryStore;
 
     #[test]
     fn the_power_of_a_key_is_its_share_of_the_set() {
@@ -171,6 +201,38 @@ mod tests {
         assert_eq!(power_share(&set, b"b"), PowerShare { own: 3, total: 4 });
         assert_eq!(power_share(&set, b"z"), PowerShare { own: 0, total: 4 });
         assert!(power_share(&set, b"a").others_go_on() && !power_share(&set, b"b").others_go_on());
+    }
+
+    #[test]
+    fn a_signature_above_the_signer_is_found_though_the_tip_lacks_it() {
+        const OWN: &[u8] = b"own";
+        let commit = |flag, address: &[u8]| {
+            let (mut sig, mut commit) = (Vec::new(), Vec::new());
+            put_varint_field(&mut sig, 1, flag);
+            put_bytes(&mut sig, 2, address);
+            put_message(&mut commit, 4, &sig);
+            commit
+        };
+        let [for_block, for_nil] = [2, 3];
+        let found = |signed: &[(&str, u64, &[u8])], signer| {
+            let entries =
+                signed.iter().map(|(key, flag, who)| (key.as_bytes().to_vec(), commit(*flag, who)));
+            let snapshot = MemoryStore::with(entries).snapshot().unwrap();
+            let blockstore = Reader { snapshot, layout: BlockstoreLayout::new(KeyForm::V1) };
+            own_signature(&blockstore, OWN, (3, 2_000), signer).unwrap()
+        };
+        assert_eq!(found(&[("SC:2000", for_block, OWN)], Some(2_000)), Some(2_000));
+        assert_eq!(found(&[("SC:2000", for_block, b"other")], Some(2_000)), None);
+        for key in ["SC:1990", "C:1990"] {
+            for flag in [for_block, for_nil] {
+                assert_eq!(found(&[(key, flag, OWN)], Some(1_980)), Some(1_990), "{key}");
+            }
+            // Where it may be: at the signer's height and below.
+            assert_eq!(found(&[(key, for_block, OWN)], Some(1_990)), None, "{key}");
+        }
+        assert_eq!(found(&[("SC:999", for_block, OWN)], Some(0)), None, "the look is bounded");
+        assert_eq!(found(&[("SC:1000", for_block, OWN)], Some(0)), Some(1_000));
+        assert_eq!(found(&[("SC:2000", for_block, OWN)], None), Some(2_000));
     }
 
     #[test]

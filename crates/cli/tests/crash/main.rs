@@ -15,10 +15,13 @@
 mod campaign;
 mod contents;
 mod conversions;
+mod disks;
 mod doomed;
 mod halts;
 mod ledger;
+mod meanwhile;
 mod moments;
+mod mounts;
 mod nodes;
 mod settings;
 mod stand;
@@ -43,6 +46,10 @@ const CASES: &[Case] = &[
     ("a_kill_at_any_moment_is_ended_as_an_operator_would", moments::killed),
     ("a_signal_stops_a_migration_cleanly_and_resume_goes_on", halts::stopped),
     ("a_node_started_at_any_stop_of_the_swap_serves_or_refuses", nodes::started),
+    ("a_node_started_while_transload_works_gets_nowhere", meanwhile::nodes),
+    ("a_config_rewritten_while_the_swap_goes_on_halts_it", meanwhile::rewritten),
+    ("a_disk_that_fills_fails_or_turns_read_only_ends_in_the_same_root", disks::struck),
+    ("a_home_that_is_read_only_while_it_soaks_is_told_and_left_alone", disks::read_only_soak),
     ("a_detached_migration_survives_its_terminal", halts::detached),
 ];
 
@@ -51,6 +58,7 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|first| first == doomed::MARK) {
         return doomed::run(&arguments);
     }
+    mounts::enter();
     victim::adopt_orphans();
     let settings = Settings::from_environment();
     println!("seed {} (repeat with --seed {0} or TRANSLOAD_SEED={0})", settings.seed);

@@ -14,7 +14,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
-use toml_edit::{DocumentMut, value};
 
 /// The last height of the home that is migrated.
 const TIP: &str = "\"latest_block_height\":\"300\"";
@@ -23,7 +22,7 @@ const TIP: &str = "\"latest_block_height\":\"300\"";
 const DECIDED: Duration = Duration::from_secs(90);
 
 /// The ways to name the engine: by the config, by the flag, by the variable.
-const BYPASSES: [Option<(&str, bool)>; 3] =
+pub(crate) const BYPASSES: [Option<(&str, bool)>; 3] =
     [None, Some(("goleveldb", true)), Some(("pebbledb", false))];
 
 /// Kills at every exchange, there and back, and starts nodes.
@@ -77,26 +76,26 @@ pub(crate) fn started(settings: &Settings) {
     assert!(served > 0 && refused > 0);
 }
 
-fn program() -> Option<PathBuf> {
+/// The node program, where it is built.
+pub(crate) fn program() -> Option<PathBuf> {
     let folder = std::env::var_os("TRANSLOAD_NODES")?;
     Some(Path::new(&folder).join("cometbft038")).filter(|program| program.is_file())
 }
 
 /// Starts the node on the home and waits until it serves the tip or ends.
-fn serves(program: &Path, home: &Path, bypass: Option<(&str, bool)>) -> (bool, String) {
+pub(crate) fn serves(program: &Path, home: &Path, bypass: Option<(&str, bool)>) -> (bool, String) {
     let [rpc, p2p] = free_ports();
-    let path = home.join("config/config.toml");
-    let mut config: DocumentMut = std::fs::read_to_string(&path).unwrap().parse().unwrap();
-    config["rpc"]["laddr"] = value(format!("tcp://127.0.0.1:{rpc}"));
-    config["rpc"]["pprof_laddr"] = value("");
-    config["p2p"]["laddr"] = value(format!("tcp://127.0.0.1:{p2p}"));
-    config["p2p"]["persistent_peers"] = value("");
-    config["p2p"]["seeds"] = value("");
-    std::fs::write(&path, config.to_string()).unwrap();
     let words = home.with_extension("words");
     let log = File::create(&words).unwrap();
     let mut command = Command::new(program);
-    command.arg("start").arg("--home").arg(home);
+    // Its config stays as it is: whoever migrates looks at it.
+    command
+        .arg("start")
+        .arg("--home")
+        .arg(home)
+        .args(["--rpc.laddr", &format!("tcp://127.0.0.1:{rpc}"), "--rpc.pprof_laddr="])
+        .args(["--p2p.laddr", &format!("tcp://127.0.0.1:{p2p}")])
+        .args(["--p2p.persistent_peers=", "--p2p.seeds="]);
     match bypass {
         None => {}
         Some((engine, true)) => {

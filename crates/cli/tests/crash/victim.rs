@@ -2,7 +2,9 @@
 
 use crate::contents::Contents;
 use crate::steps::Steps;
-use rustix::process::{Pid, Signal, WaitOptions, set_child_subreaper, waitpgid};
+use rustix::process::{
+    Pid, Signal, WaitOptions, kill_process, set_child_subreaper, waitpgid, waitpid,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
@@ -17,9 +19,19 @@ const HOME: &str = "cometbft-0.38-kvstore";
 /// A process that its parent has left behind must be gone by then.
 const SURVIVORS_GONE: Duration = Duration::from_secs(30);
 
-/// A fresh copy of the home.
+/// A stopped process that hasn't ended by then when it may go on doesn't end.
+const ENDED: Duration = Duration::from_secs(120);
+
+/// A fresh copy of the home, and a folder for what is written about it.
 #[derive(Debug)]
-pub(crate) struct Victim(TempDir);
+pub(crate) struct Victim(TempDir, TempDir);
+
+/// A process that has stopped at a step and holds what it holds.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    child: Child,
+    process: Pid,
+}
 
 /// How a watched process ended, and the steps that it took before.
 #[derive(Debug)]
@@ -40,17 +52,19 @@ pub(crate) fn adopt_orphans() {
 impl Victim {
     /// Unpacks the home.
     pub(crate) fn new() -> Self {
+        Self::on(&crate::settings::scratch())
+    }
+
+    /// Unpacks the home below a folder.
+    pub(crate) fn on(disk: &Path) -> Self {
         let homes = std::env::var_os("TRANSLOAD_HOMES")
             .expect("TRANSLOAD_HOMES is not set: run `cargo xtask test --lane crash`");
-        let folder = tempfile::Builder::new()
-            .prefix("transload-crash-")
-            .tempdir_in(crate::settings::scratch())
-            .unwrap();
+        let folder = tempfile::Builder::new().prefix("transload-crash-").tempdir_in(disk).unwrap();
         let archive = Path::new(&homes).join(format!("{HOME}.tar.gz"));
         let mut tar = Command::new("tar");
         tar.arg("xzf").arg(archive).arg("-C").arg(folder.path());
         assert!(tar.status().unwrap().success());
-        Self(folder)
+        Self(folder, tempfile::tempdir_in(crate::settings::scratch()).unwrap())
     }
 
     /// The home's path.
@@ -97,22 +111,63 @@ impl Victim {
         self.signalled_words(signal, step, &words)
     }
 
+    /// Starts a command in a process that stops at the `step`-th durable step, and waits for
+    /// that; `None` when it has come to its end before.
+    pub(crate) fn stopped(&self, step: u64, command: &str, options: &[&str]) -> Option<Stopped> {
+        let home = self.home();
+        let words = [&[command, home.to_str().unwrap()], options].concat();
+        let child = self.spawn(&mut self.signalled_command(Signal::STOP, step, &words));
+        let process = Pid::from_child(&child);
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap()?;
+        status.stopped().then_some(Stopped { child, process })
+    }
+
+    /// Lets a stopped process go on to its end.
+    pub(crate) fn goes_on(&self, stopped: Stopped) -> Run {
+        let Stopped { mut child, process } = stopped;
+        kill_process(process, Signal::CONT).unwrap();
+        let began = Instant::now();
+        while child.try_wait().unwrap().is_none() {
+            if began.elapsed() > ENDED {
+                // Whatever it waits for doesn't come.
+                child.kill().unwrap();
+                panic!("it doesn't end: {}", std::fs::read_to_string(self.words()).unwrap());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let steps = self.steps();
+        Run { steps, ..self.ended(child) }
+    }
+
     /// As [`Victim::doomed`], with every word of the command line given.
     pub(crate) fn doomed_words(&self, step: u64, words: &[&str]) -> Run {
         self.signalled_words(Signal::KILL, step, words)
     }
 
-    fn signalled_words(&self, signal: Signal, step: u64, words: &[&str]) -> Run {
-        let names = self.0.path().join("steps");
+    /// What this process and its victims write beside the home, on a disk that is never full.
+    fn beside(&self, name: &str) -> PathBuf {
+        self.1.path().join(name)
+    }
+
+    fn steps(&self) -> Steps {
+        Steps::read(&std::fs::read_to_string(self.beside("steps")).unwrap_or_default())
+    }
+
+    fn signalled_command(&self, signal: Signal, step: u64, words: &[&str]) -> Command {
+        let names = self.beside("steps");
         // What an earlier process wrote doesn't count.
         let _ = std::fs::remove_file(&names);
-        let (status, said) = self.run(
-            Command::new(std::env::current_exe().unwrap())
-                .args([crate::doomed::MARK, &signal.as_raw().to_string(), &step.to_string()])
-                .arg(&names)
-                .args(words),
-        );
-        let steps = Steps::read(&std::fs::read_to_string(&names).unwrap_or_default());
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command
+            .args([crate::doomed::MARK, &signal.as_raw().to_string(), &step.to_string()])
+            .arg(&names)
+            .args(words);
+        command
+    }
+
+    fn signalled_words(&self, signal: Signal, step: u64, words: &[&str]) -> Run {
+        let (status, said) = self.run(&mut self.signalled_command(signal, step, words));
+        let steps = self.steps();
         if status.code().is_none() {
             assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{words:?}: {said}");
         }
@@ -167,7 +222,7 @@ impl Victim {
     }
 
     fn words(&self) -> PathBuf {
-        self.0.path().join("words")
+        self.beside("words")
     }
 
     /// Starts a command of the real program, in a process group of its own.

@@ -1,7 +1,7 @@
 //! Every bad input that an operator may give, and what transload answers: the exit code, the
 //! words that tell what is wrong, and a home of which nothing has changed.
 
-use crate::homes::{Copy, changed, finished, helper, imprint, not_checked, transload};
+use crate::homes::{Copy, Outcome, changed, finished, helper, imprint, not_checked, transload};
 use crate::rows::{BUILTIN_ROWS, HELPER_ROWS, MOUNT_ROWS, Row};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -114,6 +114,50 @@ fn file_systems_that_can_t_carry_the_migration_are_refused() {
     if helper().is_some() {
         check(MOUNT_ROWS);
     }
+}
+
+/// Runs the program on a kernel that knows no exchange, as far as it can tell.
+fn without_exchange(arguments: &[&str]) -> Outcome {
+    finished(
+        Command::new("strace")
+            .args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2"])
+            .args(["-e", "inject=renameat2:error=EINVAL"])
+            .arg(env!("CARGO_BIN_EXE_transload"))
+            .args(arguments),
+    )
+}
+
+#[test]
+fn a_file_system_without_exchange_is_refused_unless_renames_are_asked_for() {
+    if helper().is_none() {
+        return;
+    }
+    if !Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status()
+        .is_ok_and(|it| it.success())
+    {
+        not_checked("a file system without exchange: strace isn't here or may not trace");
+        return;
+    }
+    let copy = Copy::of(HOME);
+    let home = copy.home();
+    let before = imprint(&home);
+    let migrate = ["migrate", home.to_str().unwrap(), "--to", "pebble1", "--yes"];
+    let refused = without_exchange(&migrate);
+    assert_eq!(refused.code, 3, "{}", refused.said);
+    for words in ["can't exchange two paths in one step", "--swap rename"] {
+        assert!(refused.said.contains(words), "{words}: {}", refused.said);
+    }
+    assert_eq!(changed(&before, &imprint(&home)), Vec::<std::path::PathBuf>::new());
+    let done = without_exchange(&[&migrate[..], &["--swap", "rename"]].concat());
+    assert_eq!(done.code, 0, "{}", done.said);
+    let verified = transload(&["verify", home.to_str().unwrap()]);
+    assert_eq!(verified.code, 0, "{}", verified.said);
+    let back = without_exchange(&["rollback", home.to_str().unwrap(), "--yes"]);
+    assert_eq!(back.code, 0, "{}", back.said);
+    let changed = changed(&before, &imprint(&home));
+    assert_eq!(changed, Vec::<std::path::PathBuf>::new());
 }
 
 #[test]

@@ -381,6 +381,67 @@ pub(crate) const MOUNT_ROWS: &[Row] = &[
         says: &["several file systems or mounts", "database on another mount", "state.db"],
     },
     Row {
+        what: "a home in a lower layer of an overlay",
+        arrange: empty_beside,
+        nobody: false,
+        mounts: Some(
+            "mount -t tmpfs none BESIDE/empty && mkdir BESIDE/empty/upper BESIDE/empty/work && \
+             mount -t overlay -o lowerdir=HOME,upperdir=BESIDE/empty/upper,\
+             workdir=BESIDE/empty/work none HOME",
+        ),
+        call: MIGRATE,
+        code: 3,
+        says: &["mounts or layers", "volume of its own"],
+    },
+    Row {
+        what: "a home in the upper layer of an overlay",
+        arrange: empty_beside,
+        nobody: false,
+        mounts: Some(
+            "mount -t tmpfs none BESIDE/empty && cd BESIDE/empty && mkdir lower upper work merged \
+             && mount -t overlay -o lowerdir=lower,upperdir=upper,workdir=work none merged && \
+             cp -a HOME merged/home",
+        ),
+        call: &["migrate", "BESIDE/empty/merged/home", "--to", "pebble1", "--yes"],
+        code: 0,
+        says: &["home stands on the target"],
+    },
+    Row {
+        what: "a database that is a link to another volume",
+        arrange: empty_beside,
+        nobody: false,
+        mounts: Some(
+            "mount -t tmpfs none BESIDE/empty && cd BESIDE/empty && mkdir volume && \
+             mount -t tmpfs none volume && cp -a HOME home && mv home/data/state.db volume && \
+             ln -s ../../volume/state.db home/data/state.db",
+        ),
+        call: &["migrate", "BESIDE/empty/home", "--to", "pebble1", "--yes"],
+        code: 3,
+        says: &["several file systems or mounts", "volume/state.db", "--only"],
+    },
+    Row {
+        what: "data that is a link to another volume",
+        arrange: empty_beside,
+        nobody: false,
+        mounts: Some(
+            "mount -t tmpfs none BESIDE/empty && cd BESIDE/empty && mkdir volume && \
+             mount -t tmpfs none volume && cp -a HOME home && mv home/data volume && \
+             ln -s ../volume/data home/data",
+        ),
+        call: &["migrate", "BESIDE/empty/home", "--to", "pebble1", "--yes"],
+        code: 0,
+        says: &["home stands on the target"],
+    },
+    Row {
+        what: "targets on another file system",
+        arrange: empty_beside,
+        nobody: false,
+        mounts: Some("mount -t tmpfs none BESIDE/empty"),
+        call: &["migrate", "HOME", "--to", "pebble1", "--target-dir", "BESIDE/empty", "--yes"],
+        code: 0,
+        says: &["home stands on the target"],
+    },
+    Row {
         what: "data on a mount of its own",
         arrange: as_it_is,
         nobody: false,

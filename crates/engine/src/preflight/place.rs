@@ -85,16 +85,22 @@ fn is_mount_point(path: &Path) -> rustix::io::Result<bool> {
 
 /// Paths can be exchanged in the very folders concerned.
 pub(super) fn exchange(ground: &Ground<'_>) -> Answer {
+    if owner(ground).outcome == Outcome::Failed {
+        // Trying leaves a mark: only an owner can put the folders' times back.
+        return Answer::skipped("not tried by a user to whom the databases don't belong");
+    }
+    let staging = existing_ancestor(&ground.plan.places.staging_dir);
+    for database in ground.plan.moving() {
+        if let Err(error) = ground.swapper.probe_move(&staging, &database.path, ground.watch) {
+            return Answer::from_error(&error, "the databases must be able to change place");
+        }
+    }
     if ground.plan.places.swap == SwapMethod::Rename {
         return Answer::warning(
             "the swap goes by two renames, as asked: between them a path is absent, and a node \
              that starts just then makes an empty database",
             "make sure that nothing starts the node during the swap",
         );
-    }
-    if owner(ground).outcome == Outcome::Failed {
-        // Trying leaves a mark: only an owner can put the folders' times back.
-        return Answer::skipped("not tried by a user to whom the databases don't belong");
     }
     let mut folders: Vec<PathBuf> = ground
         .plan
@@ -103,7 +109,6 @@ pub(super) fn exchange(ground: &Ground<'_>) -> Answer {
         .collect();
     folders.sort_unstable();
     folders.dedup();
-    let staging = existing_ancestor(&ground.plan.places.staging_dir);
     for folder in &folders {
         if let Err(error) = ground.swapper.probe_exchange(&staging, folder, ground.watch) {
             return Answer::from_error(

@@ -4,7 +4,7 @@ use super::opened::refuse_a_moved_home;
 use super::prove_equal::target_prints_note;
 use super::{Migration, notes};
 use crate::error::{Error, Kind, Result};
-use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
+use crate::moves::{Fence, Fingerprint, Standing, Verified};
 use crate::phase::{Event, Phase, State};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
@@ -66,6 +66,7 @@ impl Migration<'_> {
         self.journal.set_note(notes::FENCE, &fence)?;
         self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
         self.journal.set_note(notes::HOME_AT_SWAP, &self.home)?;
+        self.journal.set_note(notes::APP_AT_SWAP, &self.app_that_stays()?)?;
         self.recall_verified(attempt)
     }
 
@@ -204,25 +205,11 @@ impl Migration<'_> {
         }
         self.allows(Event::RollBackAsked)?;
         if self.was_swapped()? {
-            let swap = self.swap_plan(self.swapped_attempt()?)?;
-            let now = self.fence_now(&swap)?;
-            self.world.swapper.may_roll_back(&swap, &now)?;
+            self.may_go_back()?;
         }
         self.watch.go_on("roll back")?;
         self.apply(Event::RollBackAsked, &format!("asked by {asked_by}"))?;
         self.put_back()
-    }
-
-    /// The fence as the home is now. Databases that are guarded or damaged say nothing, which
-    /// must not keep anybody from going back to those that are whole: the fence then allows less.
-    fn fence_now(&mut self, swap: &SwapPlan) -> Result<Fence> {
-        let is_old = self.world.swapper.standing(swap)? == Standing::Old;
-        if is_old || self.look_again().is_err() {
-            return Ok(Fence::of(&self.home, None));
-        }
-        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
-        let facts = self.open_home(&scratch).ok().map(|open| open.facts().clone());
-        Ok(Fence::of(&self.home, facts.as_ref()))
     }
 
     /// Whether the swap was ever begun for the attempt at hand.
@@ -329,7 +316,7 @@ impl Migration<'_> {
         Ok(())
     }
 
-    fn swapped_attempt(&self) -> Result<u64> {
+    pub(super) fn swapped_attempt(&self) -> Result<u64> {
         let swapped: Option<u64> = self.journal.note(notes::SWAPPED_ATTEMPT)?;
         swapped
             .ok_or_else(|| Error::new(Kind::OutcomeUnknown, "read the journal", "no swap is noted"))

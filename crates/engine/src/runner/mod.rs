@@ -13,6 +13,7 @@ mod ending;
 mod opened;
 mod prove_equal;
 mod soak;
+mod way_back;
 
 pub use soak::SoakCheck;
 
@@ -83,6 +84,8 @@ mod notes {
     pub(super) const PLAN_COMING: &str = "plan_coming";
     /// The line behind which nobody may go back.
     pub(super) const FENCE: &str = "fence";
+    /// What the application's databases that stay were at the swap.
+    pub(super) const APP_AT_SWAP: &str = "app_at_swap";
     /// The chain's facts when the home was swapped.
     pub(super) const FACTS_AT_SWAP: &str = "facts_at_swap";
 }

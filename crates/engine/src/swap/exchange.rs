@@ -112,29 +112,53 @@ fn is_same_file(one: &Path, other: &Path) -> bool {
 /// # Errors
 /// [`Kind::Refused`] with the file system's reason.
 pub(super) fn probe(disk: &dyn Disk, staging: &Path, folder: &Path) -> Result<()> {
-    let refused = |error: io::Error| {
-        let why = match error.raw_os_error().map(rustix::io::Errno::from_raw_os_error) {
-            Some(rustix::io::Errno::XDEV) => "they are on different file systems or mounts",
-            Some(rustix::io::Errno::BUSY) => "something is mounted there",
-            Some(rustix::io::Errno::ROFS) => "the file system is read-only",
-            Some(rustix::io::Errno::ACCESS | rustix::io::Errno::PERM) => "this user may not write",
-            Some(
-                rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::NOTSUP,
-            ) => "this file system can't exchange two paths in one step",
-            _ => "it failed",
-        };
-        Error::new(Kind::Refused, "try an exchange", why)
-            .with("folder", folder.display().to_string())
-            .with("staging", staging.display().to_string())
-            .with("system", error.to_string())
-            .next(
-                "staging must stand on the databases' own mount; where that can't exchange, \
-                 `--swap rename` does it in three steps, with a moment in which a path is absent",
-            )
-            .caused_by(error)
+    let tried = keeping_times([staging, folder], || try_out(disk, staging, folder));
+    tried.map_err(|error| {
+        refusal("try an exchange", folder, staging, error).next(
+            "staging must stand on the databases' own mount; where that can't exchange, `--swap \
+             rename` does it in three steps, with a moment in which a path is absent",
+        )
+    })
+}
+
+/// Whether a database itself can leave its place: on a stacked file system (overlayfs, most
+/// often a container's) a folder of a lower layer can't, though one that was made now can.
+///
+/// It is moved onto a folder that has something in it, which no file system does: the answer
+/// tells whether that alone stood in the way.
+///
+/// # Errors
+/// [`Kind::Refused`] with the file system's reason.
+pub(super) fn probe_move(disk: &dyn Disk, staging: &Path, database: &Path) -> Result<()> {
+    let tried = keeping_times([staging, parent(database)], || try_move(disk, staging, database));
+    tried.map_err(|error| {
+        refusal("try to move a database", database, staging, error)
+            .next("copy the home to a volume of its own and migrate it there")
+    })
+}
+
+fn refusal(operation: &'static str, path: &Path, staging: &Path, error: io::Error) -> Error {
+    use rustix::io::Errno;
+    let why = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::XDEV) => "they are on different file systems, mounts or layers",
+        Some(Errno::BUSY) => "something is mounted there",
+        Some(Errno::ROFS) => "the file system is read-only",
+        Some(Errno::ACCESS | Errno::PERM) => "this user may not write",
+        Some(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
+            "this file system can't exchange two paths in one step"
+        }
+        _ => "it failed",
     };
-    let times = [staging, folder].map(|path| (path, times_of(path)));
-    let result = try_out(disk, staging, folder).map_err(refused);
+    Error::new(Kind::Refused, operation, why)
+        .with("path", path.display().to_string())
+        .with("staging", staging.display().to_string())
+        .with("system", error.to_string())
+        .caused_by(error)
+}
+
+fn keeping_times<T>(folders: [&Path; 2], work: impl FnOnce() -> T) -> T {
+    let times = folders.map(|path| (path, times_of(path)));
+    let result = work();
     for (path, times) in times {
         if let Ok(times) = times {
             // A wrong time of a folder misleads no engine.
@@ -179,6 +203,41 @@ fn try_out(disk: &dyn Disk, staging: &Path, folder: &Path) -> io::Result<()> {
     tried
 }
 
+/// What stands in a probe's folder so that nothing can take its place.
+const OCCUPANT: &str = "occupied";
+
+fn try_move(disk: &dyn Disk, staging: &Path, database: &Path) -> io::Result<()> {
+    sweep_probes(staging)?;
+    let dir = staging.join(format!("{PROBE}{}-m", std::process::id()));
+    let occupant = dir.join(OCCUPANT);
+    let tried = disk
+        .create_dir(&dir)
+        .and_then(|()| disk.write(&occupant, b"transload", None))
+        .and_then(|()| match disk.rename(database, &dir) {
+            // The answers of a file system that looks at the place at all: it is occupied, or
+            // (for a database in one file) a folder.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty
+                        | io::ErrorKind::AlreadyExists
+                        | io::ErrorKind::IsADirectory
+                ) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(error),
+            Ok(()) => {
+                disk.rename(&dir, database)?;
+                Err(io::Error::other("a folder took the place of one that isn't empty"))
+            }
+        });
+    // Neither removes anything but what was made here.
+    let _ = disk.remove_file(&occupant);
+    let _ = disk.remove_dir(&dir);
+    tried
+}
+
 /// Removes from `folder` what killed probes left there, this process's own included.
 ///
 /// # Errors
@@ -198,7 +257,15 @@ pub(super) fn sweep_probes(folder: &Path) -> io::Result<()> {
             continue;
         }
         let path = entry.path();
-        if entry.file_type()?.is_dir() { fs::remove_dir(path)? } else { fs::remove_file(path)? }
+        if !entry.file_type()?.is_dir() {
+            fs::remove_file(path)?;
+            continue;
+        }
+        let occupant = path.join(OCCUPANT);
+        if is_there(&occupant) {
+            fs::remove_file(occupant)?;
+        }
+        fs::remove_dir(path)?;
     }
     Ok(())
 }
@@ -221,14 +288,78 @@ mod tests {
     }
 
     #[test]
+    fn a_database_that_could_move_stays_and_one_that_is_absent_is_refused() {
+        let (staging, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (folder, file) = (data.path().join("state.db"), data.path().join("state.redb"));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("CURRENT"), "x").unwrap();
+        fs::write(&file, "x").unwrap();
+        let inodes = || [&folder, &file].map(|path| fs::metadata(path).unwrap().ino());
+        let before = (inodes(), fs::metadata(data.path()).unwrap().modified().unwrap());
+        for database in [&folder, &file] {
+            probe_move(&RealDisk, staging.path(), database).unwrap();
+        }
+        let now = (inodes(), fs::metadata(data.path()).unwrap().modified().unwrap());
+        assert_eq!(now, before);
+        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
+        let absent = data.path().join("absent.db");
+        let refusal = probe_move(&RealDisk, staging.path(), &absent).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Refused);
+    }
+
+    #[test]
+    fn a_database_that_a_mad_file_system_moves_comes_back() {
+        struct Mad;
+        impl Disk for Mad {
+            fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
+                RealDisk.exchange(one, other)
+            }
+            fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+                let _ = fs::remove_file(to.join(OCCUPANT));
+                RealDisk.rename(from, to)
+            }
+            fn link(&self, from: &Path, to: &Path) -> io::Result<()> {
+                RealDisk.link(from, to)
+            }
+            fn write(&self, path: &Path, bytes: &[u8], like: Option<&Path>) -> io::Result<()> {
+                RealDisk.write(path, bytes, like)
+            }
+            fn remove_file(&self, path: &Path) -> io::Result<()> {
+                RealDisk.remove_file(path)
+            }
+            fn create_dir(&self, folder: &Path) -> io::Result<()> {
+                RealDisk.create_dir(folder)
+            }
+            fn remove_dir(&self, folder: &Path) -> io::Result<()> {
+                RealDisk.remove_dir(folder)
+            }
+            fn set_modified(&self, folder: &Path, at: std::time::SystemTime) -> io::Result<()> {
+                RealDisk.set_modified(folder, at)
+            }
+            fn sync_dir(&self, folder: &Path) -> io::Result<()> {
+                RealDisk.sync_dir(folder)
+            }
+        }
+        let (staging, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let database = data.path().join("state.db");
+        fs::create_dir(&database).unwrap();
+        fs::write(database.join("CURRENT"), "x").unwrap();
+        let refusal = probe_move(&Mad, staging.path(), &database).unwrap_err();
+        assert_eq!(refusal.kind(), Kind::Refused);
+        assert_eq!(fs::read(database.join("CURRENT")).unwrap(), b"x");
+        assert_eq!(fs::read_dir(staging.path()).unwrap().count(), 0);
+    }
+
+    #[test]
     fn what_a_killed_probe_left_is_swept_away_and_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         // No process has this number: it is above the kernel's limit.
         let dead = u32::MAX;
-        for (name, is_dir) in [("-f", false), ("-d", true)] {
+        for (name, is_dir) in [("-f", false), ("-d", true), ("-m", true)] {
             let path = folder.path().join(format!("{PROBE}{dead}{name}"));
             if is_dir { fs::create_dir(path).unwrap() } else { fs::write(path, "x").unwrap() }
         }
+        fs::write(folder.path().join(format!("{PROBE}{dead}-m/{OCCUPANT}")), "x").unwrap();
         let alive = format!("{PROBE}1-f");
         for name in ["transload-probe", "blockstore.db", alive.as_str()] {
             fs::write(folder.path().join(name), "x").unwrap();

@@ -15,6 +15,9 @@ use std::path::Path;
 /// Logs may be large; they are hashed in pieces of this size.
 const READ_BYTES: usize = 1 << 20;
 
+/// The file that engines lock; nothing is in it.
+const LOCK: &str = "LOCK";
+
 /// Folders of an engine aren't deeper; a loop must not run for ever.
 const DEPTH_MAX: usize = 32;
 
@@ -78,17 +81,16 @@ fn walk(
         }
         return Ok(());
     }
-    let mut line = format!(
-        "size {} inode {} modified {}.{:09}",
-        metadata.len(),
-        metadata.ino(),
-        metadata.mtime(),
-        metadata.mtime_nsec()
-    );
+    let name = relative.rsplit('/').next().unwrap_or_default();
+    let mut line = format!("size {} inode {}", metadata.len(), metadata.ino());
+    // Pebble gives a lock that it doesn't get another time: a node that was refused has changed
+    // nothing, and whoever writes changes other files.
+    if name != LOCK || looks == Looks::AtAnyChange {
+        line.push_str(&format!(" modified {}.{:09}", metadata.mtime(), metadata.mtime_nsec()));
+    }
     if looks == Looks::AtAnyChange {
         line.push_str(&format!(" changed {}.{:09}", metadata.ctime(), metadata.ctime_nsec()));
     }
-    let name = relative.rsplit('/').next().unwrap_or_default();
     if metadata.is_file() && is_rewritten(name) {
         line.push_str(&format!(" sha256 {}", digest(path).map_err(failed)?));
     }
@@ -117,6 +119,7 @@ fn is_rewritten(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     #[test]
     fn a_write_in_place_is_noticed_though_size_and_time_are_put_back() {
@@ -132,6 +135,20 @@ mod tests {
         File::open(&current).unwrap().set_modified(time).unwrap();
         let now = of(dir.path()).unwrap();
         assert_eq!(first_change(&before, &now).as_deref(), Some("CURRENT has changed"));
+    }
+
+    #[test]
+    fn a_lock_that_somebody_tried_to_take_is_no_change_and_one_that_was_written_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let lock = dir.path().join(LOCK);
+        fs::write(&lock, "").unwrap();
+        let before = of(dir.path()).unwrap();
+        let later = fs::metadata(&lock).unwrap().modified().unwrap() + Duration::from_secs(9);
+        File::options().write(true).open(&lock).unwrap().set_modified(later).unwrap();
+        assert_eq!(first_change(&before, &of(dir.path()).unwrap()), None);
+        fs::write(&lock, "x").unwrap();
+        let changed = first_change(&before, &of(dir.path()).unwrap());
+        assert_eq!(changed.as_deref(), Some("LOCK has changed"));
     }
 
     #[test]

@@ -92,6 +92,10 @@ impl Swapper for FileSwap {
         exchange::probe(&self.told(&|call| watch.step(call)), staging_dir, folder)
     }
 
+    fn probe_move(&self, staging_dir: &Path, database: &Path, watch: &Watch) -> Result<()> {
+        exchange::probe_move(&self.told(&|call| watch.step(call)), staging_dir, database)
+    }
+
     fn sweep(&self, folder: &Path) -> Result<()> {
         exchange::sweep_probes(folder)
             .map_err(|error| disk::stopped("remove what a probe left", folder, error))

@@ -9,10 +9,7 @@
 use super::record::Record;
 use super::steps::{kept_is_whole, new_is_untouched, unknown};
 use crate::error::{Error, Kind, Result};
-use crate::moves::{Fence, SwapPlan};
-
-const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
-    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE`";
+use crate::moves::{Fence, SwapPlan, WAY_OUT};
 
 /// Refuses to go back where that could lose blocks or sign twice. The home stands on the new
 /// databases or between.

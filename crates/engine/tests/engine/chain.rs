@@ -15,8 +15,8 @@ use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, Tab
 use transload_model::record::TableName;
 use transload_model::report::{Finding, Trust, Verdict, printable_key};
 use transload_store::{
-    ChainFacts, ConfigEdit, ConfigFile, Database, Error, FilePlan, FileTreatment, Home, HomeView,
-    KeyRange, Kind, Profile, Result, Scan, SignerState, Snapshot, VerifyOptions,
+    AppState, ChainFacts, ConfigEdit, ConfigFile, Database, Error, FilePlan, FileTreatment, Home,
+    HomeView, KeyRange, Kind, Profile, Result, Scan, SignerState, Snapshot, VerifyOptions,
 };
 
 mod sha2_lite {
@@ -134,6 +134,7 @@ impl Profile for TestProfile {
                 database("state.db", true),
             ],
             absent: Vec::new(),
+            app_state: AppState::Databases(vec!["local.db".into()]),
             files: vec![
                 file("config/node.toml", FileTreatment::Edited),
                 file("data/signer.json", FileTreatment::Fenced),

@@ -60,6 +60,11 @@ impl Swapper for PlainSwapper {
         Ok(())
     }
 
+    fn probe_move(&self, staging_dir: &Path, database: &Path, _watch: &Watch) -> Result<()> {
+        assert!(staging_dir.is_dir() && database.exists());
+        Ok(())
+    }
+
     fn sweep(&self, folder: &Path) -> Result<()> {
         assert!(folder.is_dir());
         Ok(())

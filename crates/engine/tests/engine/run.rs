@@ -427,6 +427,27 @@ fn a_fence_that_forbids_the_way_back_leaves_the_home_soaking() {
 }
 
 #[test]
+fn an_application_that_stays_and_has_gone_on_with_the_blocks_is_no_way_back() {
+    let bench = Bench::new();
+    let plan = bench.plan(&bench.request()).unwrap();
+    let stays = "local.db holds the application's state and stays";
+    assert!(plan.home.notices.iter().any(|notice| notice.contains(stays)), "{plan:?}");
+    bench.migrate().unwrap();
+    let local = Entries::from([(b"l".to_vec(), b"2".to_vec())]);
+    write_database(&bench.database("local.db"), Engine::Lmdb, &local);
+    write_database(&bench.database("blocks.db"), Engine::Pebble2, &blocks(HEIGHTS + 1));
+    let before = tree(&bench.home());
+    let error = bench.open(|migration| migration.roll_back("the test")).unwrap().unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused, "{error}");
+    assert!(error.to_string().contains("local.db"), "{error}");
+    assert!(tree(&bench.home()) == before, "a refusal changes nothing");
+    assert_eq!(bench.state(), State::In(Phase::Soaking));
+    // Without new blocks it has gone nowhere, whoever touched it.
+    write_database(&bench.database("blocks.db"), Engine::Pebble2, &blocks(HEIGHTS));
+    bench.open(|migration| migration.roll_back("the test")).unwrap().unwrap();
+}
+
+#[test]
 fn the_soak_looks_at_the_first_new_block() {
     let bench = Bench::new();
     bench.migrate().unwrap();

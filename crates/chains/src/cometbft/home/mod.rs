@@ -4,6 +4,7 @@
 //! their databases, which config key governs each, what every other file is and what becomes of
 //! it, where the signer's state is.
 
+mod app_state;
 mod config;
 mod edits;
 mod inventory;
@@ -71,6 +72,7 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
             "there is no {name}, which a node with this config keeps: nothing in it can be checked"
         ));
     }
+    let app_state = app_state::find(&configs, &inventory.databases);
     Ok(Some(Home {
         profile: PROFILE_ID.to_owned(),
         software,
@@ -79,6 +81,7 @@ pub fn recognise(root: &Path) -> Result<Option<Home>> {
         data_dir: node_data,
         databases: inventory.databases,
         absent,
+        app_state,
         files: inventory.files,
         signer,
         signer_unread,
