@@ -30,11 +30,11 @@ pub(crate) fn waits(limits: &PaceLimits, waits: &[Wait]) -> String {
     waits.iter().map(one).collect::<Vec<_>>().join("; ")
 }
 
-/// `waited 12.3 s for the write limit`, one a line; nothing where nobody waited.
+/// `workers waited 12.345 s for the write limit`, one a line; nothing where nobody waited.
 pub(crate) fn wait_times(times: &[WaitTime]) -> Vec<String> {
     let one = |time: &WaitTime| {
-        let (seconds, tenths) = (time.waited_millis / 1_000, time.waited_millis % 1_000 / 100);
-        format!("workers waited {seconds}.{tenths} s for the {}, all added up", time.reason)
+        let (seconds, millis) = (time.waited_millis / 1_000, time.waited_millis % 1_000);
+        format!("workers waited {seconds}.{millis:03} s for the {}, all added up", time.reason)
     };
     times.iter().map(one).collect()
 }
@@ -70,7 +70,7 @@ mod tests {
         );
         assert_eq!(waits(&some, &[]), "");
         let time = WaitTime { reason: WaitReason::CpuLimit, waited_millis: 12_345 };
-        let said = ["workers waited 12.3 s for the cpu limit, all added up"];
+        let said = ["workers waited 12.345 s for the cpu limit, all added up"];
         assert_eq!(wait_times(&[time]), said);
     }
 }

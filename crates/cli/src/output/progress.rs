@@ -80,11 +80,15 @@ impl Sink for Screen {
             Event::Notice { text } => state.line(text),
             _ => {}
         }
-        // What workers waited for is told for a while after the work has ended.
-        if state.at_work || !matches!(event, Event::Paced { .. }) {
-            let view = state.progress.view(now);
-            state.show(&view);
+        let mut view = state.progress.view(now);
+        if !state.at_work {
+            // What workers waited for is told for a while after the work has ended.
+            view.waits.clear();
+            if matches!(event, Event::Paced { .. }) {
+                return;
+            }
         }
+        state.show(&view);
     }
 }
 
