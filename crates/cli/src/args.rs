@@ -1,7 +1,10 @@
 //! The command line: every command, option and example that `--help` shows.
 
+mod pace;
+
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pace::{NewPace, Pace, ReadPace};
 use std::path::PathBuf;
 use std::str::FromStr;
 use transload_model::engine::Engine;
@@ -116,7 +119,8 @@ pub(crate) enum Command {
     Root(Target),
     /// Recompute what the chain signed, and compare
     #[command(after_help = "Examples:\n  transload verify ~/.gaia\n  \
-        transload verify ~/.gaia --trust-height 100 --trust-hash 5E1F...")]
+        transload verify ~/.gaia --trust-height 100 --trust-hash 5E1F...\n  \
+        transload verify ~/.gaia --read-limit 50MiB --cpu-limit 50%")]
     Verify(Verify),
     /// Compare two homes or two databases, key by key where they differ
     #[command(after_help = "Example:\n  transload diff ~/.gaia /backup/gaia")]
@@ -130,7 +134,8 @@ pub(crate) enum Command {
     Check(Check),
     /// Convert one database to another engine and verify the copy; the source stays as it is
     #[command(after_help = "Examples:\n  transload convert data/blockstore.db --to pebble1 \
-        /mnt/new/blockstore.db\n  transload convert chain.db --to sqlite chain.sqlite")]
+        /mnt/new/blockstore.db\n  transload convert chain.db --to sqlite chain.sqlite\n  \
+        transload convert chain.db --to sqlite chain.sqlite --write-limit 20MiB")]
     Convert(Convert),
     /// Write the plan of a migration, and show what earlier plans said
     #[command(
@@ -143,7 +148,8 @@ pub(crate) enum Command {
     Plan(PlanCommand),
     /// Plan, copy, verify, ask, swap: the whole way to another engine
     #[command(after_help = "Examples:\n  transload migrate ~/.gaia --to pebble1\n  \
-        transload migrate ~/.gaia --to pebble1 --yes\n\n\
+        transload migrate ~/.gaia --to pebble1 --yes\n  \
+        transload migrate ~/.gaia --to pebble1 --read-limit 50MiB --cpu-limit 50%\n\n\
         Stop the node first. Nothing of the old databases is deleted: `transload rollback HOME` \
         brings them back until you say `transload finalize HOME`.")]
     Migrate(Migrate),
@@ -156,9 +162,17 @@ pub(crate) enum Command {
     /// Ask a running migration to stop at the next good place
     #[command(after_help = "Example:\n  transload halt ~/.gaia")]
     Halt(OfHome),
+    /// Show or change the limits on the pace of a running migration
+    #[command(after_help = "Examples:\n  transload throttle ~/.gaia\n  \
+        transload throttle ~/.gaia --read 20MiB --write 20MiB --cpu 50\n  \
+        transload throttle ~/.gaia --read none\n\n\
+        A limit that isn't named stays as it is. Changes hold at once, and later runs of the \
+        migration keep them; `transload status HOME` shows what is waited for.")]
+    Throttle(Throttle),
     /// Go on with a migration that was stopped or killed
-    #[command(after_help = "Example:\n  transload resume ~/.gaia")]
-    Resume(Confirmed),
+    #[command(after_help = "Examples:\n  transload resume ~/.gaia\n  \
+        transload resume ~/.gaia --write-limit 20MiB")]
+    Resume(Resume),
     /// Go back to the old databases
     #[command(after_help = "Example:\n  transload rollback ~/.gaia\n\n\
         Stop the node first. Refused where going back could lose blocks or sign twice; the \
@@ -222,6 +236,9 @@ pub(crate) struct Verify {
     /// State versions to recompute: all, latest, or a list such as 100,200
     #[arg(long, default_value = "all", value_name = "WHICH", value_parser = versions)]
     pub versions: transload_store::VersionChoice,
+    /// How fast it may go
+    #[command(flatten)]
+    pub pace: ReadPace,
 }
 
 /// A header that the user trusts.
@@ -291,6 +308,9 @@ pub(crate) struct Convert {
     /// Accept that the target promises less in this way; `transload engines` lists promises
     #[arg(long, value_name = "NAME", value_parser = weakness)]
     pub accept_weaker: Vec<Weakness>,
+    /// How fast it may go
+    #[command(flatten)]
+    pub(crate) pace: Pace,
 }
 
 /// What a migration shall do.
@@ -334,6 +354,9 @@ pub(crate) struct Wish {
     /// docs/formats/plan.md
     #[arg(long, value_name = "FILE")]
     pub(crate) invariants: Option<PathBuf>,
+    /// How fast it may go
+    #[command(flatten)]
+    pub(crate) pace: Pace,
 }
 
 /// How paths change place.
@@ -433,6 +456,29 @@ pub(crate) struct Confirmed {
     /// Don't ask
     #[arg(long)]
     pub(crate) yes: bool,
+}
+
+/// Arguments of `resume`.
+#[derive(Debug, Args)]
+pub(crate) struct Resume {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// Don't ask
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// How fast it may go; without these as fast as before
+    #[command(flatten)]
+    pub(crate) pace: Pace,
+}
+
+/// Arguments of `throttle`.
+#[derive(Debug, Args)]
+pub(crate) struct Throttle {
+    /// The node's home
+    pub(crate) home: PathBuf,
+    /// The limits to change
+    #[command(flatten)]
+    pub(crate) pace: NewPace,
 }
 
 /// Arguments of `doctor`.

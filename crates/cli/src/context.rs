@@ -89,6 +89,7 @@ impl Context {
             chunk_bytes: self.chunk_bytes(),
             workers: u32::try_from(self.workers()).unwrap_or(u32::MAX),
             batch_bytes_max: self.chunk_bytes().min(4 << 20),
+            ..Limits::DEFAULT
         }
     }
 
@@ -100,7 +101,7 @@ impl Context {
         let cancel = Cancel::new();
         crate::signals::ask_on_signal(&cancel)?;
         let screen = Arc::new(Screen::new());
-        let watch = Watch { sink: screen.clone(), cancel, hook: Arc::clone(&self.hook) };
+        let watch = Watch::new(screen.clone(), cancel, Arc::clone(&self.hook));
         Ok((watch, screen))
     }
 

@@ -71,6 +71,7 @@ fn execute(cli: &Cli, context: &context::Context) -> Exit {
         Command::Migrate(args) => commands::migrate::run(context, args),
         Command::Status(args) => commands::status::run(context, args),
         Command::Halt(args) => commands::status::halt(context, args),
+        Command::Throttle(args) => commands::throttle::run(context, args),
         Command::Resume(args) => commands::migrate::resume(context, args),
         Command::Rollback(args) => commands::wayback::roll_back(context, args),
         Command::Finalize(args) => commands::wayback::finalize(context, args),

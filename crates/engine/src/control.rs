@@ -1,11 +1,13 @@
 //! The control socket of a running migration: `.transload/control.sock`, mode 0600, JSON lines.
 //!
-//! A request is one line, `{"command":"halt"}` or `{"command":"status"}`; the answer is one
-//! line. The socket is reached through its folder's descriptor, so that a home with a long path
-//! doesn't exceed the 108 bytes of a socket address.
+//! A request is one line, `{"command":"halt"}`, `{"command":"status"}` or
+//! `{"command":"throttle", ...}` with the limits to change; the answer is one line. The socket is
+//! reached through its folder's descriptor, so that a home with a long path doesn't exceed the
+//! 108 bytes of a socket address.
 
 use crate::error::{Error, Kind, Result};
-use crate::status::{Status, StatusFile};
+use crate::pacing::PaceChange;
+use crate::status::{Status, StatusFile, StatusPace};
 use crate::watch::Cancel;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+use transload_observe::PaceLimits;
 
 /// A request may not be longer.
 const REQUEST_BYTES_MAX: u64 = 4 << 10;
@@ -39,7 +42,12 @@ pub enum Request {
     Halt,
     /// Tell the status.
     Status,
+    /// Change the limits on the pace; without any, only tell them.
+    Throttle(PaceChange),
 }
+
+/// Changes the limits on the pace for good, and tells those in force then.
+pub type ChangePace = Box<dyn Fn(PaceChange) -> Result<PaceLimits> + Send>;
 
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +59,13 @@ pub enum Answer {
     Status {
         /// It.
         status: Box<Status>,
+    },
+    /// The limits in force, and what workers wait for.
+    Throttle(StatusPace),
+    /// The request was understood, and nothing was changed.
+    Refused {
+        /// Why.
+        why: String,
     },
     /// The request was not understood.
     NotUnderstood {
@@ -80,7 +95,12 @@ impl ControlServer {
     ///
     /// # Errors
     /// [`Kind::Refused`] when the socket can't be made.
-    pub fn start(state_dir: &Path, cancel: Cancel, status: Arc<StatusFile>) -> Result<Self> {
+    pub fn start(
+        state_dir: &Path,
+        cancel: Cancel,
+        status: Arc<StatusFile>,
+        change_pace: ChangePace,
+    ) -> Result<Self> {
         let path = state_dir.join(SOCKET);
         let refused = |error: std::io::Error| {
             Error::new(Kind::Refused, "open the control socket", error.to_string())
@@ -103,7 +123,7 @@ impl ControlServer {
                 match listener.accept() {
                     // One request after another: they are few and small.
                     Ok((stream, _)) => {
-                        let _ = answer(&stream, &cancel, &status);
+                        let _ = answer(&stream, &cancel, &status, &change_pace);
                     }
                     Err(_) => std::thread::sleep(POLL),
                 }
@@ -123,7 +143,12 @@ impl Drop for ControlServer {
     }
 }
 
-fn answer(stream: &UnixStream, cancel: &Cancel, status: &StatusFile) -> std::io::Result<()> {
+fn answer(
+    stream: &UnixStream,
+    cancel: &Cancel,
+    status: &StatusFile,
+    change_pace: &ChangePace,
+) -> std::io::Result<()> {
     stream.set_nonblocking(false)?;
     stream.set_read_timeout(Some(SILENCE_MAX))?;
     stream.set_write_timeout(Some(SILENCE_MAX))?;
@@ -135,6 +160,10 @@ fn answer(stream: &UnixStream, cancel: &Cancel, status: &StatusFile) -> std::io:
             Answer::Halting
         }
         Ok(Request::Status) => Answer::Status { status: Box::new(status.status()) },
+        Ok(Request::Throttle(change)) => match change_pace(change) {
+            Ok(limits) => Answer::Throttle(StatusPace { limits, ..status.status().pace }),
+            Err(error) => Answer::Refused { why: error.to_string() },
+        },
         Err(error) => Answer::NotUnderstood { why: error.to_string() },
     };
     let mut bytes = serde_json::to_vec(&answer)?;
@@ -175,7 +204,13 @@ pub fn ask(state_dir: &Path, request: Request) -> Result<Answer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pacing::Pacing;
     use crate::phase::{Phase, State};
+
+    /// Nothing has a pace here.
+    fn no_change() -> ChangePace {
+        Box::new(|_| Ok(PaceLimits::default()))
+    }
 
     fn status(folder: &Path) -> Arc<StatusFile> {
         Arc::new(StatusFile::new(folder, State::In(Phase::Copying), 1, "digest"))
@@ -187,7 +222,8 @@ mod tests {
         let long = folder.path().join("x".repeat(120));
         fs::create_dir(&long).unwrap();
         let cancel = Cancel::new();
-        let server = ControlServer::start(&long, cancel.clone(), status(&long)).unwrap();
+        let server = ControlServer::start(&long, cancel.clone(), status(&long), no_change());
+        let server = server.unwrap();
         let mode = fs::metadata(long.join(SOCKET)).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         match ask(&long, Request::Status).unwrap() {
@@ -205,9 +241,16 @@ mod tests {
     fn garbage_is_answered_and_changes_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let cancel = Cancel::new();
-        let _server =
-            ControlServer::start(folder.path(), cancel.clone(), status(folder.path())).unwrap();
-        for garbage in ["\n", "{\"command\":\"explode\"}\n", &format!("{}\n", "x".repeat(9_000))] {
+        let status = status(folder.path());
+        let deaf: ChangePace = Box::new(|change| panic!("{change:?}"));
+        let _server = ControlServer::start(folder.path(), cancel.clone(), status, deaf).unwrap();
+        for garbage in [
+            "\n",
+            "{\"command\":\"explode\"}\n",
+            "{\"command\":\"throttle\",\"speed\":\"9\"}\n",
+            "{\"command\":\"throttle\",\"read_bytes_per_second_max\":\"-9\"}\n",
+            &format!("{}\n", "x".repeat(9_000)),
+        ] {
             let mut stream = UnixStream::connect(folder.path().join(SOCKET)).unwrap();
             let _ = stream.write_all(garbage.as_bytes());
             let mut text = String::new();
@@ -216,5 +259,31 @@ mod tests {
         }
         assert!(!cancel.is_asked());
         assert!(matches!(ask(folder.path(), Request::Status), Ok(Answer::Status { .. })));
+    }
+
+    #[test]
+    fn limits_are_changed_and_a_refusal_is_told_with_its_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let pacing = Pacing::default();
+        let paced = pacing.clone();
+        let change: ChangePace = Box::new(move |change| {
+            let limits = change.of(paced.limits())?;
+            paced.set(limits);
+            Ok(limits)
+        });
+        let status = status(folder.path());
+        let _server = ControlServer::start(folder.path(), Cancel::new(), status, change).unwrap();
+        let wish = PaceChange { read_bytes_per_second_max: Some(1 << 20), ..PaceChange::default() };
+        let limits = PaceLimits { read_bytes_per_second_max: 1 << 20, ..PaceLimits::default() };
+        let told = Answer::Throttle(StatusPace { limits, waits: Vec::new() });
+        for request in [wish, PaceChange::default()] {
+            assert_eq!(ask(folder.path(), Request::Throttle(request)).unwrap(), told);
+        }
+        let nonsense = PaceChange { cpu_percent_max: Some(101), ..PaceChange::default() };
+        match ask(folder.path(), Request::Throttle(nonsense)).unwrap() {
+            Answer::Refused { why } => assert!(why.contains("cpu_percent_max"), "{why}"),
+            other => panic!("{other:?}"),
+        }
+        assert_eq!(pacing.limits(), limits);
     }
 }

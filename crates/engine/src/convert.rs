@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Result};
 use crate::fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 use crate::home::{OpenDatabase, OpenHome, OpenOptions};
 use crate::limits::Limits;
+use crate::pulse::Pulse;
 use crate::tally::aligned_ranges;
 use crate::verify::{VerifyJob, verify_database};
 use crate::watch::Watch;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 use transload_model::commitment::Dataset;
 use transload_model::engine::Engine;
-use transload_observe::{Event, Stage};
+use transload_observe::{Event, Stage, WaitTime};
 use transload_store::{Engines, TargetOptions, Weakness};
 
 /// The file that marks a folder as ours.
@@ -74,6 +75,8 @@ pub struct Conversion {
     pub copy_time: Duration,
     /// Time for reading both sides back.
     pub verify_time: Duration,
+    /// How long workers have waited for what.
+    pub waits: Vec<WaitTime>,
 }
 
 /// Converts.
@@ -87,6 +90,8 @@ pub fn convert(
     watch: &Watch,
 ) -> Result<Conversion> {
     request.limits.check()?;
+    let watch = &watch.at_pace(request.limits.pace());
+    let _pulse = Pulse::start(watch);
     refuse_what_is_there(&request.target)?;
     refuse_inside_the_source(&request.source, &request.target)?;
     let driver = engines
@@ -105,7 +110,8 @@ pub fn convert(
             space: request.source_space.clone(),
         }
     };
-    let home = OpenHome::open_single(&request.source, engines, &options("copy"))?;
+    let home =
+        OpenHome::open_single(&request.source, engines, &options("copy"))?.at_pace(&watch.pacing);
     let source = only(&home)?;
     let (_, guarantees) = driver.target_profile();
     let weaker = accept_weaker(&source.store().guarantees(), &guarantees, &request.accepted)?;
@@ -126,6 +132,7 @@ pub fn convert(
     watch.tell(Event::StageBegan { stage: Stage::Copying });
     let target = driver
         .create_target(&staging.database, &target_options)
+        .map(|store| watch.pacing.store(store))
         .map_err(|error| target_fault("make the target", error))?;
     watch.step("convert: target made");
     let job = CopyJob {
@@ -144,9 +151,11 @@ pub fn convert(
 
     let began = Instant::now();
     watch.tell(Event::StageBegan { stage: Stage::Verifying });
-    let again = OpenHome::open_single(&request.source, engines, &options("verify"))?;
+    let again =
+        OpenHome::open_single(&request.source, engines, &options("verify"))?.at_pace(&watch.pacing);
     let target = driver
         .reopen_target(&staging.database, &target_options)
+        .map(|store| watch.pacing.store(store))
         .map_err(|error| target_fault("reopen the target", error))?;
     let snapshot =
         target.snapshot().map_err(|error| target_fault("take a snapshot of the target", error))?;
@@ -175,6 +184,7 @@ pub fn convert(
         weaker,
         copy_time,
         verify_time,
+        waits: watch.pacing.wait_times(),
     })
 }
 

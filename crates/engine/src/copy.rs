@@ -4,6 +4,7 @@
 //! recorded is not copied again; a write that fails stops the chunk, and nothing of it is taken
 //! for done; memory is bounded by the limits, whatever the database's size.
 
+use crate::advance::Advance;
 use crate::chunks::{ChunkLog, CopiedChunk, for_each_chunk};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
@@ -22,9 +23,6 @@ use transload_store::{
 /// A chunk is tried this often when the store says that a retry can help, or that it doesn't
 /// know whether a commit has happened (the chunk is loaded again whole then).
 const CHUNK_TRIES_MAX: u32 = 3;
-
-/// A running chunk tells its progress after this many bytes.
-const ADVANCE_BYTES: u64 = 4 << 20;
 
 /// A pause before a chunk is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(50);
@@ -242,7 +240,7 @@ fn try_chunk(
             batch_bytes_max: job.limits.batch_bytes_max,
         },
     };
-    let (mut entries, mut bytes, mut told) = (0u64, 0u64, 0u64);
+    let (mut entries, mut bytes, mut advance) = (0u64, 0u64, Advance::new());
     while let Some((key, value)) = scan.next().map_err(Fault::source)? {
         walk.push(key, value).map_err(disorder)?;
         sink.put(key, value).map_err(|error| {
@@ -252,8 +250,7 @@ fn try_chunk(
         })?;
         entries += 1;
         bytes += (key.len() + value.len()) as u64;
-        if bytes - told >= ADVANCE_BYTES {
-            told = bytes;
+        if advance.is_due(bytes) {
             watch.go_on("copy")?;
             let (stage, database) = (Stage::Copying, job.database.to_owned());
             watch.tell(Event::Advanced { stage, database, chunk, entries, bytes });

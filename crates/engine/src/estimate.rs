@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use transload_model::engine::Engine;
 use transload_model::layout::Layout;
 use transload_model::walk::ChunkWalk;
+use transload_observe::PaceLimits;
 use transload_store::{KeyRange, Scan, Snapshot};
 
 /// A sample of one database ends after this many bytes.
@@ -89,6 +90,18 @@ pub struct Sampled<'a> {
     pub sample: Sample,
 }
 
+impl Sampled<'_> {
+    /// About how many key and value bytes it has.
+    fn bytes(&self) -> u64 {
+        let Sample { bytes, bytes_on_disk, whole, .. } = self.sample;
+        if whole {
+            return bytes;
+        }
+        let all = u128::from(bytes) * u128::from(self.bytes_on_disk);
+        u64::try_from(all / u128::from(bytes_on_disk.max(1))).unwrap_or(u64::MAX)
+    }
+}
+
 /// What the stop means to a validator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cadence {
@@ -98,20 +111,23 @@ pub struct Cadence {
     pub signed_blocks_window: Option<u64>,
 }
 
-/// The estimate for these databases.
+/// The estimate for these databases, within limits on the pace.
 #[must_use]
 pub fn estimate(
     databases: &[Sampled<'_>],
     engine: Engine,
     other_volume: bool,
     cadence: Cadence,
+    pace: PaceLimits,
 ) -> Estimate {
     let source_bytes_on_disk: u64 = databases.iter().map(|database| database.bytes_on_disk).sum();
     let (mut read_millis, mut sampled, mut sample_millis) = (0u64, 0u64, 0u64);
+    let mut bytes = 0u64;
     for database in databases {
         let millis = u64::try_from(database.sample.time.as_millis()).unwrap_or(u64::MAX).max(1);
         sampled += database.sample.bytes;
         sample_millis += millis;
+        bytes = bytes.saturating_add(database.bytes());
         read_millis += if database.sample.whole {
             millis
         } else {
@@ -122,7 +138,11 @@ pub fn estimate(
     }
     let copy_millis =
         read_millis.saturating_add(read_millis.saturating_mul(write_percent(engine)) / 100);
-    let verify_millis = read_millis.saturating_mul(2);
+    let copy_millis = held_up(copy_millis, pace)
+        .max(takes(bytes, pace.read_bytes_per_second_max))
+        .max(takes(bytes, pace.write_bytes_per_second_max));
+    let verify_millis = held_up(read_millis.saturating_mul(2), pace)
+        .max(takes(bytes.saturating_mul(2), pace.read_bytes_per_second_max));
     let copy_seconds = copy_millis.div_ceil(1000);
     let verify_seconds = verify_millis.div_ceil(1000);
     // The swap itself is a few renames and syncs.
@@ -146,10 +166,27 @@ pub fn estimate(
             "read and hashed {sampled} bytes of {} databases in {sample_millis} ms with one \
              thread; writing {engine} taken at {} % of reading, the verification reads both \
              sides; the chain's checks come on top; space: files as they are plus \
-             {SPACE_MARGIN_PERCENT} %",
+             {SPACE_MARGIN_PERCENT} %{held}",
             databases.len(),
             write_percent(engine),
+            held = if pace.any() { "; held to the limits on the pace" } else { "" },
         ),
+    }
+}
+
+/// Milliseconds that `bytes` take at a limit; none without one.
+fn takes(bytes: u64, bytes_per_second_max: u64) -> u64 {
+    let millis = (u128::from(bytes) * 1000).checked_div(u128::from(bytes_per_second_max));
+    u64::try_from(millis.unwrap_or(0)).unwrap_or(u64::MAX)
+}
+
+/// What one thread does in `millis`, within a limit on processor time.
+fn held_up(millis: u64, pace: PaceLimits) -> u64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    match u64::from(pace.cpu_percent_max).saturating_mul(cores) {
+        // A thread has no more than its core.
+        0 | 100.. => millis,
+        percent => millis.saturating_mul(100) / percent,
     }
 }
 
@@ -197,11 +234,32 @@ mod tests {
         let database = Sampled { name: "a.db", bytes_on_disk: 5_000, sample };
         let cadence =
             Cadence { block_interval_millis: Some(5_000), signed_blocks_window: Some(1_000) };
-        let estimate = estimate(&[database], Engine::Pebble2, false, cadence);
+        let estimate =
+            estimate(&[database], Engine::Pebble2, false, cadence, PaceLimits::default());
         assert_eq!((estimate.copy_seconds, estimate.verify_seconds), (200, 200));
         assert_eq!(estimate.stop_blocks, Some(81));
         assert!(estimate.stop_note.contains("81 of the 1000"), "{}", estimate.stop_note);
         assert_eq!(estimate.staging_bytes_needed, 6_500 + STATE_BYTES);
         assert_eq!(estimate.target_dir_bytes_needed, 0);
+    }
+
+    #[test]
+    fn a_limit_on_the_pace_is_in_the_time() {
+        // 10,000 key and value bytes; unhindered, copy and verification take 200 s each.
+        let sample =
+            Sample { bytes: 100, bytes_on_disk: 50, time: Duration::from_secs(1), whole: false };
+        let database = Sampled { name: "a.db", bytes_on_disk: 5_000, sample };
+        let within = |pace| {
+            let estimate = estimate(&[database], Engine::Pebble2, false, Cadence::default(), pace);
+            (estimate.copy_seconds, estimate.verify_seconds)
+        };
+        let none = PaceLimits::default();
+        assert_eq!(within(none), (200, 200));
+        assert_eq!(within(PaceLimits { read_bytes_per_second_max: 20, ..none }), (500, 1_000));
+        assert_eq!(within(PaceLimits { write_bytes_per_second_max: 10, ..none }), (1_000, 200));
+        let (copy, verify) = within(PaceLimits { cpu_percent_max: 1, ..none });
+        let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+        let expected = if cores < 100 { 20_000 / cores } else { 200 };
+        assert!(copy == verify && copy.abs_diff(expected) <= 1, "{copy} {verify} {expected}");
     }
 }

@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::opening::{OpenedStore, open_all, refused_or_damaged, unreadable};
+use crate::pacing::Pacing;
 use crate::tally::{DatabaseTally, TallyOptions, tally};
 use crate::watch::Watch;
 use std::collections::BTreeMap;
@@ -191,6 +192,15 @@ impl<'a> OpenHome<'a> {
     #[must_use]
     pub fn database(&self, name: &str) -> Option<&OpenDatabase> {
         self.databases.get(name)
+    }
+
+    /// Holds whatever is read from now on to a pace.
+    #[must_use]
+    pub fn at_pace(mut self, pacing: &Pacing) -> Self {
+        for open in self.databases.values_mut() {
+            open.snapshot = pacing.snapshot(Arc::clone(&open.snapshot));
+        }
+        self
     }
 
     /// Reads every entry of every database and hashes it into its tables.

@@ -5,12 +5,14 @@
 
 #[cfg(test)]
 mod chance;
+mod advance;
 mod chunks;
 mod compare;
 mod control;
 mod convert;
 mod copy;
 pub mod decoders;
+mod cpu_use;
 mod error;
 mod estimate;
 mod fit;
@@ -23,11 +25,13 @@ mod limits;
 mod moves;
 mod opening;
 mod owner;
+mod pacing;
 pub mod phase;
 mod plan;
 mod planning;
 mod preflight;
 mod prove;
+mod pulse;
 mod report;
 mod runner;
 mod status;
@@ -38,7 +42,7 @@ mod watch;
 
 pub use chunks::{ChunkLog, CopiedChunk, MemoryLog, VerifiedChunk};
 pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_keys};
-pub use control::{Answer, ControlServer, Request, ask};
+pub use control::{Answer, ChangePace, ControlServer, Request, ask};
 pub use convert::{Conversion, ConvertRequest, convert, refuse_inside_the_source};
 pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
@@ -57,6 +61,7 @@ pub use limits::{CHUNK_BYTES_MIN, Limits, WORKERS_MAX};
 pub use moves::{
     Fence, Fingerprint, Held, Move, Standing, SwapMethod, SwapPlan, Swapper, Verified,
 };
+pub use pacing::{PaceChange, Pacing, RATE_BYTES_PER_SECOND_MIN, check_pace};
 pub use plan::{
     Assumption, Estimate, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
     PlannedTable, PlannedVerify,
@@ -64,12 +69,14 @@ pub use plan::{
 pub use planning::{PlanRequest, make_plan, state_dir_of};
 pub use preflight::{CheckResult, Ground, Outcome, Preflight, Scope, check_names, preflight};
 pub use prove::prove;
+pub use pulse::Pulse;
 pub use report::{
     PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable, RunReport, memory, reach,
 };
 pub use runner::{Migration, SoakCheck, World};
 pub use status::{
-    STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusProgress, read_status, status_path,
+    STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusPace, StatusProgress, read_status,
+    status_path,
 };
 pub use swap::FileSwap;
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};

@@ -1,7 +1,9 @@
 //! The limits of a run, each with its unit, and what follows from them.
 
 use crate::error::{Error, Kind, Result};
+use crate::pacing::check_pace;
 use serde::{Deserialize, Serialize};
+use transload_observe::PaceLimits;
 
 /// A chunk may not be smaller: below it the cost of a durable journal entry (one sync) is more
 /// than that of the data.
@@ -26,20 +28,46 @@ pub struct Limits {
     pub workers: u32,
     /// A batch of a target without a bulk path is written when it reaches this many bytes.
     pub batch_bytes_max: u64,
+    /// Key and value bytes that may be read in a second; 0 for any number.
+    #[serde(default, skip_serializing_if = "none")]
+    pub read_bytes_per_second_max: u64,
+    /// Key and value bytes that may be written in a second; 0 for any number.
+    #[serde(default, skip_serializing_if = "none")]
+    pub write_bytes_per_second_max: u64,
+    /// Processor time in percent of all cores; 0 for all that there is.
+    #[serde(default, skip_serializing_if = "zero")]
+    pub cpu_percent_max: u32,
+}
+
+// What isn't limited isn't written: the digest of a plan made before there were limits stays.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn none(rate: &u64) -> bool {
+    *rate == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde hands references")]
+fn zero(percent: &u32) -> bool {
+    *percent == 0
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self {
-            memory_bytes_max: 1 << 30,
-            chunk_bytes: 32 << 20,
-            workers: 4,
-            batch_bytes_max: 4 << 20,
-        }
+        Self::DEFAULT
     }
 }
 
 impl Limits {
+    /// The usual ones: no limit on the pace.
+    pub const DEFAULT: Self = Self {
+        memory_bytes_max: 1 << 30,
+        chunk_bytes: 32 << 20,
+        workers: 4,
+        batch_bytes_max: 4 << 20,
+        read_bytes_per_second_max: 0,
+        write_bytes_per_second_max: 0,
+        cpu_percent_max: 0,
+    };
+
     /// Checks that the limits can be kept together.
     ///
     /// # Errors
@@ -58,7 +86,17 @@ impl Limits {
         if self.memory_bytes_max / 4 < self.chunk_bytes {
             return refuse("memory_bytes_max is below four times chunk_bytes".into());
         }
-        Ok(())
+        check_pace(self.pace())
+    }
+
+    /// The limits that can be changed while the run goes on.
+    #[must_use]
+    pub fn pace(&self) -> PaceLimits {
+        PaceLimits {
+            read_bytes_per_second_max: self.read_bytes_per_second_max,
+            write_bytes_per_second_max: self.write_bytes_per_second_max,
+            cpu_percent_max: self.cpu_percent_max,
+        }
     }
 
     /// What each side's driver may use: a quarter.
@@ -91,6 +129,8 @@ mod tests {
             Limits { batch_bytes_max: 0, ..default },
             Limits { batch_bytes_max: default.chunk_bytes + 1, ..default },
             Limits { memory_bytes_max: default.chunk_bytes, ..default },
+            Limits { read_bytes_per_second_max: 1, ..default },
+            Limits { cpu_percent_max: 101, ..default },
         ] {
             assert_eq!(bad.check().unwrap_err().kind(), Kind::Refused, "{bad:?}");
         }

@@ -202,7 +202,7 @@ pub fn make_plan(
         places,
         limits: request.limits,
         verify: request.verify.clone(),
-        estimate: estimate(&sampled, request.engine, other_volume, cadence),
+        estimate: estimate(&sampled, request.engine, other_volume, cadence, request.limits.pace()),
         invariants: request.invariants.clone(),
         databases,
         config,

@@ -10,6 +10,7 @@ use transload_model::engine::Engine;
 use transload_model::layout::TableClass;
 use transload_model::record::TableName;
 use transload_model::report::{Verdict, decimal};
+use transload_observe::WaitTime;
 
 /// The schema's name.
 pub const RUN_SCHEMA: &str = "transload.run.v1";
@@ -90,6 +91,9 @@ pub struct RunReport {
     pub plan_digest: String,
     /// Time in each phase.
     pub phases: Vec<PhaseTime>,
+    /// How long workers have waited for what.
+    #[serde(default)]
+    pub waits: Vec<WaitTime>,
     /// Records in all tables.
     #[serde(with = "decimal")]
     pub records: u64,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use transload_model::report::decimal;
-use transload_observe::{Event, Progress, Sink, Stage};
+use transload_observe::{Event, PaceLimits, Progress, Sink, Stage, Wait};
 
 /// The schema's name.
 pub const STATUS_SCHEMA: &str = "transload.status.v1";
@@ -56,6 +56,9 @@ pub struct Status {
     pub updated_unix_seconds: u64,
     /// The stage's progress.
     pub progress: Option<StatusProgress>,
+    /// The limits on the pace, and what workers wait for.
+    #[serde(default)]
+    pub pace: StatusPace,
     /// The databases with their chunk maps.
     pub databases: Vec<StatusDatabase>,
     /// The last error, when the migration stopped with one.
@@ -94,6 +97,16 @@ pub struct StatusProgress {
     /// Chunks failed in this stage.
     #[serde(with = "decimal")]
     pub failed: u64,
+}
+
+/// The limits on the pace, and what workers wait for.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusPace {
+    /// The limits in force; in a status nobody runs, those of the last run.
+    #[serde(flatten)]
+    pub limits: PaceLimits,
+    /// What workers wait for, lately; none once nobody works.
+    pub waits: Vec<Wait>,
 }
 
 /// A database's chunk map.
@@ -199,6 +212,7 @@ impl StatusFile {
             plan_digest: plan_digest.to_owned(),
             updated_unix_seconds: now(),
             progress: None,
+            pace: StatusPace::default(),
             databases: Vec::new(),
             error: None,
             next: state.next_step().into(),
@@ -266,6 +280,9 @@ impl StatusFile {
         let mut inner = self.lock();
         inner.status.phase = state.phase().name().into();
         inner.status.halted = state.is_halted();
+        if state.is_halted() {
+            inner.status.pace.waits.clear();
+        }
         inner.status.error = error.map(ToString::to_string);
         let next = error.and_then(Error::next_step).unwrap_or(state.next_step());
         inner.status.next = next.to_owned();
@@ -364,6 +381,9 @@ impl Sink for StatusFile {
                     inner.status.notices.remove(0);
                 }
                 inner.status.notices.push(text.clone());
+            }
+            Event::Paced { limits, waits } => {
+                inner.status.pace = StatusPace { limits: *limits, waits: waits.clone() };
             }
             Event::PhaseChanged { to, .. } => inner.status.phase.clone_from(to),
             // Between stages nothing runs, so there is no progress to show.
@@ -468,6 +488,37 @@ mod tests {
         assert_eq!((map.done, map.verified, map.failed, map.hot, map.retried), (3, 1, 1, 1, 1));
         assert_eq!((status.phase.as_str(), status.halted, status.attempt), ("copying", true, 3));
         assert_eq!(status.progress.unwrap().bytes_done, 60);
+    }
+
+    #[test]
+    fn limits_and_waits_are_shown_and_nobody_waits_in_a_halt() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = file(folder.path());
+        let limits = PaceLimits { write_bytes_per_second_max: 20 << 20, ..PaceLimits::default() };
+        let reason = transload_observe::WaitReason::WriteLimit;
+        let waits = vec![Wait { reason, percent: 37, window_seconds: 10 }];
+        file.event(&Event::Paced { limits, waits: waits.clone() });
+        assert_eq!(file.status().pace, StatusPace { limits, waits });
+        file.set_state(State::In(Phase::Copying), None).unwrap();
+        let text = fs::read_to_string(status_path(folder.path())).unwrap();
+        let expected = concat!(
+            r#""pace":{"read_bytes_per_second_max":null,"#,
+            r#""write_bytes_per_second_max":"20971520","cpu_percent_max":null,"#,
+            r#""waits":[{"reason":"write_limit","percent":37,"window_seconds":10}]}"#
+        );
+        assert!(text.contains(expected), "{text}");
+        file.set_state(State::Halted(Phase::Copying), None).unwrap();
+        let pace = StatusPace { limits, waits: Vec::new() };
+        assert_eq!(read_status(folder.path()).unwrap().pace, pace);
+    }
+
+    #[test]
+    fn a_status_of_before_there_were_limits_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut status = serde_json::to_value(file(folder.path()).status()).unwrap();
+        status.as_object_mut().unwrap().remove("pace").unwrap();
+        fs::write(status_path(folder.path()), status.to_string()).unwrap();
+        assert_eq!(read_status(folder.path()).unwrap().pace, StatusPace::default());
     }
 
     #[test]

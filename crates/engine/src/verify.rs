@@ -4,6 +4,7 @@
 //! too many is found as surely as one too few; what was compared is counted, and a comparison of
 //! nothing is never a success; a [`VerifiedDatabase`] exists only after all of it.
 
+use crate::advance::Advance;
 use crate::chunks::{ChunkLog, VerifiedChunk, for_each_chunk, not_copied};
 use crate::copy::{estimate, range_of};
 use crate::error::{Error, Kind, Result};
@@ -19,9 +20,6 @@ use transload_store::{KeyRange, Scan, ScanReceipt, Snapshot};
 
 /// Differing keys that a failed chunk names; the others are only counted.
 const NAMED_KEYS_MAX: usize = 20;
-
-/// Progress is told after this many bytes of one side.
-const ADVANCE_BYTES: u64 = 4 << 20;
 
 /// One database to verify. Both snapshots come from stores that were opened after the target
 /// was closed.
@@ -177,7 +175,7 @@ fn verify_chunk(job: &VerifyJob<'_>, chunk: u64, log: &dyn ChunkLog, watch: &Wat
     let range = range_of(job.ranges, chunk)?;
     let copied = log.copied(job.database, chunk)?.ok_or_else(|| not_copied(job.database, chunk))?;
     let (target, tally) = read_back(job, chunk, range, watch)?;
-    let source = digest_only(job.source, range)?;
+    let source = digest_only(job, chunk, range, target, watch)?;
     let (stage, database) = (Stage::Verifying, job.database.to_owned());
     let why = if source != copied.receipt {
         "the source is not what it was when it was copied"
@@ -212,27 +210,52 @@ fn read_back(
     let fault = |error| Error::reading("read the target back", error);
     let mut scan = Scan::new(job.target, range).map_err(fault)?;
     let mut walk = ChunkWalk::new(job.layout);
-    let (mut entries, mut bytes, mut told) = (0u64, 0u64, 0u64);
+    let (mut entries, mut bytes, mut advance) = (0u64, 0u64, Advance::new());
     while let Some((key, value)) = scan.next().map_err(fault)? {
         walk.push(key, value).map_err(disorder)?;
         entries += 1;
         bytes += (key.len() + value.len()) as u64;
-        if bytes - told >= ADVANCE_BYTES {
-            told = bytes;
-            watch.go_on("verify")?;
-            let (stage, database) = (Stage::Verifying, job.database.to_owned());
-            watch.tell(Event::Advanced { stage, database, chunk, entries, bytes });
+        if advance.is_due(bytes) {
+            tell_half(job, chunk, entries, bytes, watch)?;
         }
     }
     let receipt = scan.receipt().map_err(fault)?;
     Ok((receipt, walk.finish().map_err(disorder)?))
 }
 
-fn digest_only(source: &dyn Snapshot, range: &KeyRange) -> Result<ScanReceipt> {
+fn digest_only(
+    job: &VerifyJob<'_>,
+    chunk: u64,
+    range: &KeyRange,
+    target: ScanReceipt,
+    watch: &Watch,
+) -> Result<ScanReceipt> {
     let fault = |error| Error::reading("read the source again", error);
-    let mut scan = Scan::new(source, range).map_err(fault)?;
-    while scan.next().map_err(fault)?.is_some() {}
+    let mut scan = Scan::new(job.source, range).map_err(fault)?;
+    let (mut entries, mut bytes, mut advance) = (0u64, 0u64, Advance::new());
+    while let Some((key, value)) = scan.next().map_err(fault)? {
+        entries += 1;
+        bytes += (key.len() + value.len()) as u64;
+        if advance.is_due(bytes) {
+            tell_half(job, chunk, target.entries + entries, target.bytes + bytes, watch)?;
+        }
+    }
     scan.receipt().map_err(fault)
+}
+
+/// What is read is read once on either side, so half of it is done with one.
+fn tell_half(
+    job: &VerifyJob<'_>,
+    chunk: u64,
+    entries: u64,
+    bytes: u64,
+    watch: &Watch,
+) -> Result<()> {
+    watch.go_on("verify")?;
+    let (stage, database) = (Stage::Verifying, job.database.to_owned());
+    let (entries, bytes) = (entries / 2, bytes / 2);
+    watch.tell(Event::Advanced { stage, database, chunk, entries, bytes });
+    Ok(())
 }
 
 /// Walks both sides of a chunk together and names the keys that differ.

@@ -1,11 +1,12 @@
-//! What every long operation is handed: where its events go, how it is asked to stop, and the
-//! hook that crash tests put at each durable step.
+//! What every long operation is handed: where its events go, how it is asked to stop, how fast it
+//! may go, and the hook that crash tests put at each durable step.
 
 use crate::error::{Error, Kind, Result};
+use crate::pacing::Pacing;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use transload_observe::{Discard, Event, Sink};
+use transload_observe::{Discard, Event, PaceLimits, Sink};
 
 /// A flag that asks all workers to stop at the next good place. Clones share it.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,11 @@ impl Cancel {
     #[must_use]
     pub fn is_asked(&self) -> bool {
         self.asked.load(Ordering::SeqCst)
+    }
+
+    /// The flag itself, for those who know no more than that.
+    pub(crate) fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.asked)
     }
 }
 
@@ -54,7 +60,7 @@ pub trait StepLog {
     fn call(&self, call: &str);
 }
 
-/// Sink, stop flag and step hook.
+/// Sink, stop flag, step hook and pace.
 #[derive(Clone)]
 pub struct Watch {
     /// Where events go.
@@ -63,11 +69,13 @@ pub struct Watch {
     pub cancel: Cancel,
     /// The step hook.
     pub hook: StepHook,
+    /// How fast to go.
+    pub pacing: Pacing,
 }
 
 impl Default for Watch {
     fn default() -> Self {
-        Self { sink: Arc::new(Discard), cancel: Cancel::new(), hook: Arc::new(|_| ()) }
+        Self::new(Arc::new(Discard), Cancel::new(), Arc::new(|_| ()))
     }
 }
 
@@ -78,6 +86,19 @@ impl fmt::Debug for Watch {
 }
 
 impl Watch {
+    /// A watch without limits on the pace.
+    #[must_use]
+    pub fn new(sink: Arc<dyn Sink>, cancel: Cancel, hook: StepHook) -> Self {
+        let pacing = Pacing::new(PaceLimits::default(), &cancel);
+        Self { sink, cancel, hook, pacing }
+    }
+
+    /// The same with a pace of its own, within `limits`.
+    #[must_use]
+    pub fn at_pace(&self, limits: PaceLimits) -> Self {
+        Self { pacing: Pacing::new(limits, &self.cancel), ..self.clone() }
+    }
+
     /// Tells an event.
     pub fn tell(&self, event: Event) {
         self.sink.event(&event);

@@ -1,5 +1,6 @@
 //! The closed set of things that a migration tells about itself.
 
+use crate::{PaceLimits, Wait};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -135,6 +136,13 @@ pub enum Event {
         done: u64,
         /// In all, as far as known.
         total: u64,
+    },
+    /// The limits on the pace were changed, or workers wait for others than before.
+    Paced {
+        /// The limits in force.
+        limits: PaceLimits,
+        /// What workers wait for, lately.
+        waits: Vec<Wait>,
     },
     /// A durable step of the swap is done.
     StepDone {

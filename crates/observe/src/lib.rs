@@ -7,9 +7,11 @@
 //! event from whoever owns a clock.
 
 mod event;
+mod pace;
 mod progress;
 mod sink;
 
 pub use event::{Event, Stage};
+pub use pace::{PaceLimits, Wait, WaitReason, WaitTime};
 pub use progress::{Progress, View};
 pub use sink::{Discard, Fan, Recorder, Sink};

@@ -2,9 +2,10 @@
 //!
 //! Promises: the fraction never goes beyond 1 and reaches it only when every chunk is done; a
 //! chunk that is tried again is not counted twice; the estimate of what is to do grows with
-//! what is seen, never the other way round.
+//! what is seen, never the other way round; after a change of the limits on the pace the rate is
+//! measured anew, so that the remaining time follows.
 
-use crate::{Event, Stage};
+use crate::{Event, PaceLimits, Stage, Wait};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ pub struct Progress {
     samples: VecDeque<(Duration, u64)>,
     retried: u64,
     failed: u64,
+    limits: PaceLimits,
+    waits: Vec<Wait>,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -90,6 +93,10 @@ pub struct View {
     pub retried: u64,
     /// Chunks failed in this stage.
     pub failed: u64,
+    /// The limits on the pace.
+    pub limits: PaceLimits,
+    /// What workers wait for, lately.
+    pub waits: Vec<Wait>,
 }
 
 impl Progress {
@@ -103,7 +110,9 @@ impl Progress {
     pub fn apply(&mut self, event: &Event, now: Duration) {
         match event {
             Event::StageBegan { stage } => {
-                *self = Self { stage: Some(*stage), began: now, ..Self::default() };
+                let (limits, waits) = (self.limits, std::mem::take(&mut self.waits));
+                let (stage, began) = (Some(*stage), now);
+                *self = Self { stage, began, limits, waits, ..Self::default() };
             }
             Event::DatabaseBegan { database, chunks, chunks_done, bytes_estimate, .. } => {
                 let line = Line {
@@ -141,6 +150,13 @@ impl Progress {
                 }
             }
             Event::Certified { done, total } => self.certified = Some((*done, *total)),
+            Event::Paced { limits, waits } => {
+                if *limits != self.limits {
+                    self.samples.clear();
+                }
+                self.limits = *limits;
+                self.waits.clone_from(waits);
+            }
             Event::StageEnded { .. }
             | Event::PhaseChanged { .. }
             | Event::StepDone { .. }
@@ -177,6 +193,8 @@ impl Progress {
             elapsed_seconds: elapsed.as_secs(),
             retried: self.retried,
             failed: self.failed,
+            limits: self.limits,
+            waits: self.waits.clone(),
         }
     }
 
@@ -286,6 +304,34 @@ mod tests {
         progress.apply(&done(0, 100), Duration::from_secs(3));
         let view = progress.view(Duration::from_secs(3));
         assert_eq!((view.bytes_done, view.retried, view.eta_seconds), (100, 1, Some(0)));
+    }
+
+    #[test]
+    fn the_remaining_time_follows_a_changed_limit_and_not_what_was_before_it() {
+        let mut progress = began(100, 100_000);
+        for second in 1..=60 {
+            progress.apply(&done(second, 1_000), Duration::from_secs(second));
+        }
+        assert_eq!(progress.view(Duration::from_secs(60)).eta_seconds, Some(40));
+        let limits = PaceLimits { read_bytes_per_second_max: 100, ..PaceLimits::default() };
+        let wait = Wait { reason: crate::WaitReason::ReadLimit, percent: 90, window_seconds: 10 };
+        progress.apply(&Event::Paced { limits, waits: vec![wait] }, Duration::from_secs(60));
+        progress.apply(&done(61, 200), Duration::from_secs(62));
+        let view = progress.view(Duration::from_secs(62));
+        assert_eq!((view.bytes_per_second, view.eta_seconds), (100, Some(398)));
+        assert_eq!((view.limits, view.waits), (limits, vec![wait]));
+        // What is waited for changes often; that measures nothing anew.
+        progress.apply(&Event::Paced { limits, waits: Vec::new() }, Duration::from_secs(63));
+        assert_eq!(progress.view(Duration::from_secs(64)).bytes_per_second, 50);
+    }
+
+    #[test]
+    fn a_new_stage_keeps_the_limits_in_force() {
+        let mut progress = began(1, 100);
+        let limits = PaceLimits { cpu_percent_max: 50, ..PaceLimits::default() };
+        progress.apply(&Event::Paced { limits, waits: Vec::new() }, Duration::ZERO);
+        progress.apply(&Event::StageBegan { stage: Stage::Verifying }, Duration::from_secs(1));
+        assert_eq!(progress.view(Duration::from_secs(2)).limits, limits);
     }
 
     proptest! {

@@ -4,7 +4,7 @@
 
 use std::sync::{Arc, Mutex};
 use transload_store::contract::{self, Entries, Subject};
-use transload_store::layers::{Call, Fault, Meter, Pace, Paces, Throttle, Trouble};
+use transload_store::layers::{Call, Fault, Meter, Paces, Throttle, Trouble};
 use transload_store::memory::MemoryStore;
 use transload_store::{Durability, Effect, KeyRange, Kind, Result, Scan, Store, WriteBatch};
 
@@ -51,8 +51,11 @@ fn the_meter_layer_keeps_the_contract() {
 #[test]
 fn the_throttle_layer_keeps_the_contract() {
     let slow = |store| -> Box<dyn Store> {
-        let pace = || Arc::new(Pace::new(64 << 20));
-        Box::new(Throttle::new(store, Paces { read: pace(), write: pace() }))
+        let paces = Paces::default();
+        for pace in [&paces.read, &paces.write, &paces.cpu] {
+            pace.set(64 << 20);
+        }
+        Box::new(Throttle::new(store, paces))
     };
     assert_eq!(contract::run(&Layered::new(slow)).len(), 19);
 }

@@ -3,9 +3,11 @@
 use crate::args::Convert;
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::pace;
 use bytesize::ByteSize;
 use serde::Serialize;
 use transload_engine::{Conversion, ConvertRequest, Result, convert, refuse_inside_the_source};
+use transload_observe::WaitTime;
 use transload_store::Weakness;
 
 #[derive(Serialize)]
@@ -22,6 +24,7 @@ struct Document {
     weaker: Vec<Weakness>,
     copy_seconds: f64,
     verify_seconds: f64,
+    waits: Vec<WaitTime>,
 }
 
 /// Runs the command.
@@ -34,7 +37,7 @@ pub(crate) fn run(context: &Context, args: &Convert) -> Result<Exit> {
         engine: args.to,
         target: args.target.clone(),
         target_space: args.target_space.clone(),
-        limits: context.limits(),
+        limits: args.pace.within(context.limits()),
         accepted: args.accept_weaker.clone(),
         scratch_dir: scratch.as_ref().map(|folder| folder.path().to_owned()),
     };
@@ -61,6 +64,7 @@ fn document(args: &Convert, conversion: &Conversion) -> Document {
         weaker: conversion.weaker.clone(),
         copy_seconds: conversion.copy_time.as_secs_f64(),
         verify_seconds: conversion.verify_time.as_secs_f64(),
+        waits: conversion.waits.clone(),
     }
 }
 
@@ -78,6 +82,9 @@ fn text(document: &Document, conversion: &Conversion) -> String {
         document.verify_seconds,
         document.dataset_root
     );
+    for line in pace::wait_times(&document.waits) {
+        text.push_str(&format!("{line}\n"));
+    }
     for weakness in &document.weaker {
         text.push_str(&format!("accepted: the target doesn't promise {weakness}\n"));
     }

@@ -2,7 +2,7 @@
 
 use super::verify::exit_of;
 use super::{detach, plan};
-use crate::args::{Confirmed, Migrate};
+use crate::args::{Migrate, Resume};
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::report;
@@ -30,7 +30,10 @@ pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
                 let preflight = migration.preflight()?;
                 screen.pause(|| tell(&plan::text(&planned, &preflight)));
             }
-            _ => refuse_another_target(&migration, args)?,
+            _ => {
+                refuse_another_target(&migration, args)?;
+                migration.change_pace(args.wish.pace.change())?;
+            }
         }
         go_on(context, &mut migration, args.yes, &screen)
     })();
@@ -39,11 +42,12 @@ pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
 }
 
 /// Runs `resume`.
-pub(crate) fn resume(context: &Context, args: &Confirmed) -> Result<Exit> {
+pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit> {
     let (watch, screen) = context.watch()?;
     let profiles = context.profiles();
     let outcome = (|| {
         let mut migration = context.begun_migration(&args.home, &profiles, &watch)?;
+        migration.change_pace(args.pace.change())?;
         migration.resume()?;
         go_on(context, &mut migration, args.yes, &screen)
     })();

@@ -13,6 +13,7 @@ pub(crate) mod prove;
 pub(crate) mod root;
 pub(crate) mod shell;
 pub(crate) mod status;
+pub(crate) mod throttle;
 pub(crate) mod verify;
 pub(crate) mod wait;
 pub(crate) mod wayback;

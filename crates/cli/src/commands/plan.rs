@@ -3,6 +3,7 @@
 use crate::args::{PlanCommand, PlanHistory, Swap, Wish};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::pace;
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -53,7 +54,7 @@ pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<Pla
     })?;
     Ok(PlanRequest {
         only: (!wish.only.is_empty()).then(|| wish.only.clone()),
-        limits: context.limits(),
+        limits: wish.pace.within(context.limits()),
         target_dir: wish.target_dir.clone(),
         swap: match wish.swap {
             Swap::Exchange => SwapMethod::Exchange,
@@ -109,6 +110,9 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         estimate.stop_note,
         estimate.basis
     );
+    if plan.limits.pace().any() {
+        let _ = writeln!(text, "limits  {}", pace::limits(&plan.limits.pace()));
+    }
     for edit in &plan.config {
         let old = edit.old.as_deref().unwrap_or("(absent)");
         let file = edit.path.display();

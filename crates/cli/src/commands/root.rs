@@ -5,7 +5,7 @@ use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{json::HomeDocument, text};
 use std::collections::BTreeMap;
-use transload_engine::{DatabaseTally, OpenHome, Result};
+use transload_engine::{DatabaseTally, OpenHome, Result, Watch};
 use transload_model::commitment::Dataset;
 
 /// Runs the command.
@@ -24,9 +24,18 @@ pub(crate) fn read_through(
     open: &OpenHome<'_>,
 ) -> Result<(BTreeMap<String, DatabaseTally>, Dataset)> {
     let (watch, screen) = context.watch()?;
-    let tallies = open.tallies(context.tally_options(), &watch);
+    let read = read_through_with(context, open, &watch);
     screen.finish();
-    let tallies = tallies?;
+    read
+}
+
+/// As [`read_through`], told to `watch`.
+pub(crate) fn read_through_with(
+    context: &Context,
+    open: &OpenHome<'_>,
+    watch: &Watch,
+) -> Result<(BTreeMap<String, DatabaseTally>, Dataset)> {
+    let tallies = open.tallies(context.tally_options(), watch)?;
     let tables = tallies.values().flat_map(|tally| tally.tables.clone()).collect();
     let dataset = open.dataset(tables)?;
     Ok((tallies, dataset))

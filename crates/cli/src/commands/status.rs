@@ -3,6 +3,7 @@
 use crate::args::{OfHome, Status as Arguments};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::output::pace;
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -83,6 +84,8 @@ pub(crate) fn halt(context: &Context, args: &OfHome) -> Result<Exit> {
         }
         Answer::Status { status } => text(&Shown { status: Status::clone(status), running: true }),
         Answer::NotUnderstood { why } => format!("it didn't understand: {why}\n"),
+        // Answers to other requests.
+        Answer::Throttle(_) | Answer::Refused { .. } => String::new(),
     });
     Ok(Exit::Done)
 }
@@ -120,6 +123,13 @@ fn text(shown: &Shown) -> String {
             progress.retried,
             progress.failed
         );
+    }
+    let limits = &status.pace.limits;
+    if limits.any() {
+        let _ = writeln!(text, "limits: {}", pace::limits(limits));
+    }
+    if shown.running && !status.pace.waits.is_empty() {
+        let _ = writeln!(text, "waiting: {}", pace::waits(limits, &status.pace.waits));
     }
     for database in &status.databases {
         let _ = writeln!(

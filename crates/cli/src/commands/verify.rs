@@ -1,11 +1,11 @@
 //! `transload verify`: recomputes what the chain signed.
 
-use super::root::read_through;
+use super::root::read_through_with;
 use crate::args::Verify;
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::{json::HomeDocument, text};
-use transload_engine::Result;
+use crate::output::{json::HomeDocument, pace, text};
+use transload_engine::{Pulse, Result};
 use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{TrustInput, VerifyOptions};
@@ -13,8 +13,15 @@ use transload_store::{TrustInput, VerifyOptions};
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
     let scratch = context.scratch()?;
-    let open = context.open(&args.target.path, args.target.space.as_deref(), scratch.path())?;
-    let (tallies, dataset) = read_through(context, &open)?;
+    let (watch, screen) = context.watch()?;
+    let watch = watch.at_pace(args.pace.limits());
+    let pulse = Pulse::start(&watch);
+    let open = context
+        .open(&args.target.path, args.target.space.as_deref(), scratch.path())?
+        .at_pace(&watch.pacing);
+    let read = read_through_with(context, &open, &watch);
+    screen.finish();
+    let (tallies, dataset) = read?;
     let joins = context.scratch()?;
     let anchor = args.trust.trust_height.zip(args.trust.trust_hash.map(|hash| hash.0));
     let options = VerifyOptions {
@@ -24,14 +31,15 @@ pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
         workers: context.workers(),
         scratch_dir: joins.path().to_owned(),
     };
-    let (watch, screen) = context.watch()?;
     watch.tell(Event::StageBegan { stage: Stage::Certifying });
     let verdict = open.verify(&options, &|done, total| {
         watch.tell(Event::Certified { done, total });
         !watch.cancel.is_asked()
     });
+    drop(pulse);
     screen.finish();
     let mut verdict = verdict?;
+    verdict.notices.extend(pace::wait_times(&watch.pacing.wait_times()));
     if verdict.checks.is_empty() {
         // A single database has no certificate. What was done all the same: every entry was
         // read, against the engine's checksums and order.

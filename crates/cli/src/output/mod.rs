@@ -4,6 +4,7 @@
 
 pub(crate) mod error;
 pub(crate) mod json;
+pub(crate) mod pace;
 pub(crate) mod progress;
 pub(crate) mod report;
 pub(crate) mod text;

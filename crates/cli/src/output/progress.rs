@@ -1,5 +1,6 @@
 //! Progress on standard error: a bar on a terminal, a plain line now and then elsewhere.
 
+use super::pace;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
@@ -22,6 +23,8 @@ struct State {
     progress: Progress,
     bar: Option<ProgressBar>,
     shown_at: Option<Instant>,
+    /// Whether there is anything to show that goes on.
+    at_work: bool,
 }
 
 impl Screen {
@@ -29,7 +32,7 @@ impl Screen {
     #[must_use]
     pub(crate) fn new() -> Self {
         let bar = std::io::stderr().is_terminal().then(bar);
-        let state = State { progress: Progress::new(), bar, shown_at: None };
+        let state = State { progress: Progress::new(), bar, shown_at: None, at_work: false };
         Self { began: Instant::now(), state: Mutex::new(state) }
     }
 
@@ -55,12 +58,21 @@ impl Sink for Screen {
     fn event(&self, event: &Event) {
         let now = self.began.elapsed();
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let limits = state.progress.view(now).limits;
         state.progress.apply(event, now);
         match event {
+            Event::Paced { limits: new, .. } if *new != limits => {
+                state.line(&format!("limits: {}", pace::limits(new)));
+            }
             Event::PhaseChanged { to, reason, .. } => {
                 state.line(&format!("{} {reason}", to.replace('_', " ")));
             }
-            Event::StageBegan { stage } => state.line(&format!("{stage} ...")),
+            Event::StageBegan { stage } => {
+                state.at_work = true;
+                state.line(&format!("{stage} ..."));
+            }
+            Event::DatabaseBegan { .. } => state.at_work = true,
+            Event::StageEnded { .. } => state.at_work = false,
             Event::ChunkRetried { database, chunk, why, .. } => {
                 state.line(&format!("{database}: chunk {chunk} is tried again: {why}"));
             }
@@ -68,7 +80,14 @@ impl Sink for Screen {
             Event::Notice { text } => state.line(text),
             _ => {}
         }
-        let view = state.progress.view(now);
+        let mut view = state.progress.view(now);
+        if !state.at_work {
+            // What workers waited for is told for a while after the work has ended.
+            view.waits.clear();
+            if matches!(event, Event::Paced { .. }) {
+                return;
+            }
+        }
         state.show(&view);
     }
 }
@@ -114,7 +133,11 @@ fn describe(view: &View) -> String {
         rate => format!(", {}/s", bytesize::ByteSize(rate)),
     };
     let eta = view.eta_seconds.map_or_else(String::new, |left| format!(", {left} s left"));
-    format!("{stage}: {percent:.1} %{rate}{eta}")
+    let waits = match pace::waits(&view.limits, &view.waits) {
+        none if none.is_empty() => none,
+        waits => format!(", waiting: {waits}"),
+    };
+    format!("{stage}: {percent:.1} %{rate}{eta}{waits}")
 }
 
 fn bar() -> ProgressBar {

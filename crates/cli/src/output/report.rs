@@ -1,5 +1,6 @@
 //! The report of a migration, for people and as JSON.
 
+use super::pace;
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -28,6 +29,9 @@ pub(crate) fn text(report: &RunReport) -> String {
     for phase in &report.phases {
         let seconds = phase.millis / 1_000;
         let _ = writeln!(text, "  {:<14}{seconds:>6}.{:03} s", phase.phase, phase.millis % 1_000);
+    }
+    for line in pace::wait_times(&report.waits) {
+        let _ = writeln!(text, "  {line}");
     }
     let _ = writeln!(
         text,

@@ -1,5 +1,6 @@
 //! What an operator or an attacker may do to transload: bad inputs, forged records, a home that
-//! a node holds, a target touched between verification and swap, a disk that fills.
+//! a node holds, a target touched between verification and swap, a disk that fills, limits that
+//! are changed while it runs.
 //!
 //! Every test works on a fresh copy of a home of `testdata/homes` and looks at exit codes, at
 //! words, and at what became of the home.
@@ -10,6 +11,7 @@ mod forgeries;
 mod holding;
 mod homes;
 mod node_engines;
+mod pace;
 mod refusals;
 mod rows;
 mod tampering;

@@ -127,7 +127,9 @@ impl Migration<'_> {
             memory_bytes_max: self.planned()?.limits.driver_bytes(),
             space: None,
         };
-        OpenHome::open_recognised(self.profile, self.home.clone(), self.world.engines, &options)
+        let (home, engines) = (self.home.clone(), self.world.engines);
+        OpenHome::open_recognised(self.profile, home, engines, &options)
+            .map(|open| open.at_pace(&self.watch.pacing))
     }
 }
 

@@ -6,12 +6,14 @@ use crate::error::{Error, Kind, Result};
 use crate::home::OpenDatabase;
 use crate::invariant::Observed;
 use crate::owner::adopt;
+use crate::pacing::Pacing;
 use crate::phase::Event;
 use crate::plan::Plan;
 use crate::planning::{Scratch, make_folder};
 use crate::tally::{aligned_ranges, disorder};
 use crate::watch::Watch;
 use std::fs::{self, File};
+use std::io::Read as _;
 use std::path::Path;
 use transload_model::commitment::TableCommitment;
 use transload_model::walk::Assembly;
@@ -20,6 +22,9 @@ use transload_store::{KeyRange, Store, TargetOptions};
 
 /// Folders of a database aren't nested deeper; a loop must not run for ever.
 const DEPTH_MAX: usize = 32;
+
+/// A file that arrives from another volume is held to the pace after this much.
+const PIECE_BYTES: u64 = 1 << 20;
 
 impl Migration<'_> {
     /// Copies what the journal doesn't know, and goes to Verifying.
@@ -97,9 +102,11 @@ impl Migration<'_> {
         if new {
             return driver
                 .create_target(path, &options)
+                .map(|store| self.watch.pacing.store(store))
                 .map_err(|error| target_fault("make the target", error));
         }
-        driver.reopen_target(path, &options).map_err(|error| {
+        let target = driver.reopen_target(path, &options);
+        target.map(|store| self.watch.pacing.store(store)).map_err(|error| {
             // A target that can't be opened after a crash is not repaired: a new attempt.
             let kind = match error.kind() {
                 transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
@@ -209,7 +216,7 @@ fn take_in(from: &Path, to: &Path, watch: &Watch) -> Result<()> {
             name.push(".arriving");
             let arriving = to.with_file_name(name);
             remove(&arriving)?;
-            copy_durably(from, &arriving, 0).map_err(failed)?;
+            copy_durably(from, &arriving, 0, &watch.pacing).map_err(failed)?;
             watch.step("copy: target arriving");
             fs::rename(&arriving, to).map_err(failed)?;
             sync_parent(to).map_err(failed)?;
@@ -221,7 +228,7 @@ fn take_in(from: &Path, to: &Path, watch: &Watch) -> Result<()> {
     sync_parent(to).map_err(failed)
 }
 
-fn copy_durably(from: &Path, to: &Path, depth: usize) -> std::io::Result<()> {
+fn copy_durably(from: &Path, to: &Path, depth: usize, pacing: &Pacing) -> std::io::Result<()> {
     if depth >= DEPTH_MAX {
         return Err(std::io::Error::other(format!("folders are deeper than {DEPTH_MAX}")));
     }
@@ -229,12 +236,24 @@ fn copy_durably(from: &Path, to: &Path, depth: usize) -> std::io::Result<()> {
         fs::create_dir(to)?;
         for entry in fs::read_dir(from)? {
             let entry = entry?;
-            copy_durably(&entry.path(), &to.join(entry.file_name()), depth + 1)?;
+            copy_durably(&entry.path(), &to.join(entry.file_name()), depth + 1, pacing)?;
         }
     } else {
-        fs::copy(from, to)?;
+        copy_file(from, to, pacing)?;
     }
     File::open(to)?.sync_all()
+}
+
+fn copy_file(from: &Path, to: &Path, pacing: &Pacing) -> std::io::Result<()> {
+    let mut source = File::open(from)?;
+    let mut target = File::create_new(to)?;
+    loop {
+        let bytes = std::io::copy(&mut (&mut source).take(PIECE_BYTES), &mut target)?;
+        if bytes == 0 {
+            return fs::set_permissions(to, fs::metadata(from)?.permissions());
+        }
+        pacing.carry(bytes);
+    }
 }
 
 fn sync_parent(path: &Path) -> std::io::Result<()> {

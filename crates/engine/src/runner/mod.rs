@@ -11,6 +11,7 @@ mod attempt;
 mod build;
 mod ending;
 mod opened;
+mod pace;
 mod prove_equal;
 mod soak;
 mod way_back;
@@ -21,6 +22,7 @@ use opened::{
     home_at_swap, plan_in_force, real_folder, refuse_a_lost_journal, refuse_a_moved_home,
     settle_plan,
 };
+use pace::PaceKeeper;
 
 use crate::control::ControlServer;
 use crate::error::{Error, Kind, Result};
@@ -33,6 +35,7 @@ use crate::phase::{Event, Phase, State, next};
 use crate::plan::Plan;
 use crate::planning::{Scratch, discover, make_folder, refuse_what_is_no_text, state_dir_of};
 use crate::preflight::{Ground, Preflight, preflight};
+use crate::pulse::Pulse;
 use crate::report::{PhaseTime, RunReport};
 use crate::status::StatusFile;
 use crate::watch::Watch;
@@ -58,7 +61,8 @@ pub struct World<'a> {
 pub struct Migration<'a> {
     world: World<'a>,
     watch: Watch,
-    journal: Journal,
+    journal: Arc<Journal>,
+    pace: Arc<PaceKeeper>,
     plan: Option<Plan>,
     profile: &'a dyn Profile,
     home: Home,
@@ -66,6 +70,7 @@ pub struct Migration<'a> {
     status: Arc<StatusFile>,
     held: Option<Box<dyn Held>>,
     verified: Option<Verified>,
+    _pulse: Pulse,
     // Dropped last but one: it answers as long as the migration is owned.
     _control: ControlServer,
 }
@@ -80,6 +85,8 @@ mod notes {
     pub(super) const REPORT: &str = "report";
     /// The home before the swap: while it goes on, the home can't be recognised.
     pub(super) const HOME_AT_SWAP: &str = "home_at_swap";
+    /// The limits on the pace that somebody has changed.
+    pub(super) const PACE: &str = "pace";
     /// The digest of a plan that is being put in force.
     pub(super) const PLAN_COMING: &str = "plan_coming";
     /// The line behind which nobody may go back.
@@ -109,6 +116,7 @@ impl<'a> Migration<'a> {
         watch.step("state folder made");
         let identity = HomeIdentity::of(&root)?;
         let journal = Journal::open(&state_dir, &identity, Arc::clone(&watch.hook))?;
+        let journal = Arc::new(journal);
         let (state, attempt) = (journal.state()?, journal.attempt()?);
         let (profile, home) = match state.phase() {
             Phase::CuttingOver | Phase::RollingBack => home_at_swap(&journal, &root, world)?,
@@ -126,16 +134,27 @@ impl<'a> Migration<'a> {
             refuse_a_moved_home(plan, &root)?;
         }
         let digest = digest.unwrap_or_default();
+        let limits = pace::in_force(&journal, plan.as_ref(), &digest)?;
         let status = StatusFile::new(&state_dir, state, attempt, &digest);
         let status = Arc::new(status.with_hook(Arc::clone(&watch.hook)));
         let file: Arc<dyn Sink> = Arc::clone(&status) as Arc<dyn Sink>;
         let sink = Arc::new(Fan::new(vec![Arc::clone(&watch.sink), file]));
-        let watch = Watch { sink, cancel: watch.cancel.clone(), hook: Arc::clone(&watch.hook) };
-        let control = ControlServer::start(&state_dir, watch.cancel.clone(), Arc::clone(&status))?;
+        let watch = Watch::new(sink, watch.cancel.clone(), Arc::clone(&watch.hook));
+        let watch = watch.at_pace(limits);
+        let pace = Arc::new(PaceKeeper::new(&journal, &watch.pacing));
+        let keeper = Arc::clone(&pace);
+        let control = ControlServer::start(
+            &state_dir,
+            watch.cancel.clone(),
+            Arc::clone(&status),
+            Box::new(move |change| keeper.change(change)),
+        )?;
+        let pulse = Pulse::start(&watch);
         let this = Self {
             world,
             watch,
             journal,
+            pace,
             plan,
             profile,
             home,
@@ -143,6 +162,7 @@ impl<'a> Migration<'a> {
             status,
             held: None,
             verified: None,
+            _pulse: pulse,
             _control: control,
         };
         this.sweep()?;
@@ -201,6 +221,7 @@ impl<'a> Migration<'a> {
         if let Some(report) = &mut report {
             // It was made when the verification ended, and phases go on since.
             report.phases = self.phase_times(report.attempt)?;
+            report.waits = self.wait_times(report.attempt)?;
         }
         Ok(report)
     }
@@ -229,6 +250,7 @@ impl<'a> Migration<'a> {
         self.journal.set_note(notes::PLAN_COMING, &plan.digest()?)?;
         let digest = keep_plan(&self.state_dir, &plan, &self.watch)?;
         self.journal.set_note(notes::PLAN_DIGEST, &digest)?;
+        self.pace.begin(&plan);
         self.apply(Event::PlanMade, &format!("plan {digest}"))?;
         self.plan = Some(plan);
         self.show_journal()
@@ -387,13 +409,17 @@ impl<'a> Migration<'a> {
 
     /// Runs a phase and adds its time to those of earlier runs.
     fn timed(&mut self, phase: Phase, work: fn(&mut Self) -> Result<()>) -> Result<()> {
-        let began = Instant::now();
+        let (began, waited) = (Instant::now(), self.watch.pacing.waited());
         let result = work(self);
         let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let note = time_note(self.journal.attempt()?, phase);
+        let attempt = self.journal.attempt()?;
+        let note = time_note(attempt, phase);
         let before: u64 = self.journal.note(&note)?.unwrap_or(0);
         // A failure to note the time must not hide how the phase ended.
-        let noted = self.journal.set_note(&note, &before.saturating_add(millis));
+        let noted = self
+            .journal
+            .set_note(&note, &before.saturating_add(millis))
+            .and_then(|()| self.note_waits(attempt, waited));
         result.and(noted)
     }
 

@@ -106,7 +106,8 @@ impl Migration<'_> {
             .engines
             .driver(plan.engine)
             .map_err(|error| target_fault("find the target's driver", error))?;
-        driver.reopen_target(&path, &options).map_err(|error| {
+        let target = driver.reopen_target(&path, &options);
+        target.map(|store| self.watch.pacing.store(store)).map_err(|error| {
             let kind = match error.kind() {
                 transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
                     Kind::Difference
@@ -256,6 +257,7 @@ impl Migration<'_> {
             attempt,
             plan_digest: plan.digest()?,
             phases,
+            waits: self.wait_times(attempt)?,
             records: databases
                 .iter()
                 .filter(|one| one.fate == Fate::Moves)

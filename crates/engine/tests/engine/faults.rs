@@ -17,8 +17,13 @@ use transload_store::memory::MemoryStore;
 use transload_store::{KeyRange, Kind as StoreKind, Scan, Snapshot, Store};
 
 /// One worker, so that the number of a call says which one it is.
-const LIMITS: Limits =
-    Limits { memory_bytes_max: 1 << 20, chunk_bytes: 64 << 10, workers: 1, batch_bytes_max: 4096 };
+const LIMITS: Limits = Limits {
+    memory_bytes_max: 1 << 20,
+    chunk_bytes: 64 << 10,
+    workers: 1,
+    batch_bytes_max: 4096,
+    ..Limits::DEFAULT
+};
 
 const TROUBLES: [Trouble; 7] = [
     Trouble::Fails(StoreKind::Io),

@@ -7,6 +7,7 @@ mod convert;
 mod crash;
 mod faults;
 mod files;
+mod pace;
 mod plain_swap;
 mod run;
 mod verify;

@@ -51,6 +51,7 @@ impl Bench {
             chunk_bytes: 64 << 10,
             workers: 2,
             batch_bytes_max: 8 << 10,
+            ..Limits::DEFAULT
         };
         PlanRequest { limits, ..PlanRequest::new(self.home(), Engine::Pebble2) }
     }

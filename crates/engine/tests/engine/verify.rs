@@ -18,8 +18,13 @@ struct Pair {
     log: MemoryLog,
 }
 
-const LIMITS: Limits =
-    Limits { memory_bytes_max: 1 << 20, chunk_bytes: 64 << 10, workers: 2, batch_bytes_max: 4096 };
+const LIMITS: Limits = Limits {
+    memory_bytes_max: 1 << 20,
+    chunk_bytes: 64 << 10,
+    workers: 2,
+    batch_bytes_max: 4096,
+    ..Limits::DEFAULT
+};
 
 fn content() -> Entries {
     (0..3_000u32).map(|n| (format!("k{n:06}").into_bytes(), vec![1; 80])).collect()

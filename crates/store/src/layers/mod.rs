@@ -2,8 +2,10 @@
 
 mod fault;
 mod meter;
+mod pace;
 mod throttle;
 
 pub use fault::{Call, Fault, Schedule, Trouble};
 pub use meter::{Meter, MeterReading};
-pub use throttle::{Pace, Paces, Throttle};
+pub use pace::{Clock, Pace, Paces};
+pub use throttle::Throttle;

@@ -1,124 +1,19 @@
 //! Holds reading and writing to a pace, so that a node on the same disk keeps up.
 //!
-//! A token bucket for each direction: bytes may pass while the bucket isn't overdrawn, and
-//! whoever overdraws it waits until it is filled again. Workers share the buckets, so the pace
-//! holds for all of them together. It holds for key and value bytes, not for what the engine
-//! reads and writes on disk for them.
+//! Workers share the paces, so they hold for all of them together. They hold for key and value
+//! bytes, not for what the engine reads and writes on disk for them. Whoever reads or writes
+//! also waits for the pace of processor time.
 
+use super::pace::{Pace, Paces};
 use crate::{
     BulkLoad, Capabilities, ChunkLoad, Cursor, Durability, Guarantees, KeyRange, Result, Snapshot,
     Store, WriteBatch,
 };
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 use transload_model::engine::Engine;
-
-/// A bucket saves up no more than it gets in this time, so that a pause isn't followed by a rush.
-const SAVED_UP: Duration = Duration::from_millis(100);
-
-/// Nobody sleeps longer at once: a changed pace or a wish to stop is heard after it.
-const NAP_MAX: Duration = Duration::from_millis(50);
 
 /// Cursors and chunk loads settle with the bucket after this many bytes, not for each entry.
 const SETTLED_BYTES: u64 = 64 << 10;
-
-/// The pace of one direction. Clones of the [`Arc`] around it share it.
-#[derive(Debug, Default)]
-pub struct Pace {
-    bytes_per_second_max: AtomicU64,
-    waited_micros: AtomicU64,
-    open: AtomicBool,
-    bucket: Mutex<Option<Bucket>>,
-}
-
-#[derive(Debug)]
-struct Bucket {
-    /// Bytes that may still pass; negative when overdrawn.
-    level: i128,
-    filled_at: Instant,
-}
-
-impl Pace {
-    /// At most this many bytes a second; 0 for no limit.
-    #[must_use]
-    pub fn new(bytes_per_second_max: u64) -> Self {
-        Self { bytes_per_second_max: AtomicU64::new(bytes_per_second_max), ..Self::default() }
-    }
-
-    /// Changes the limit, also for those who wait now; 0 for none.
-    pub fn set(&self, bytes_per_second_max: u64) {
-        self.bytes_per_second_max.store(bytes_per_second_max, Ordering::SeqCst);
-    }
-
-    /// The limit; 0 for none.
-    #[must_use]
-    pub fn bytes_per_second_max(&self) -> u64 {
-        self.bytes_per_second_max.load(Ordering::SeqCst)
-    }
-
-    /// How long workers have waited so far, those of all threads added up.
-    #[must_use]
-    pub fn waited(&self) -> Duration {
-        Duration::from_micros(self.waited_micros.load(Ordering::SeqCst))
-    }
-
-    /// Lets everybody pass from now on, whatever the limit: who was asked to stop must not wait.
-    pub fn open(&self) {
-        self.open.store(true, Ordering::SeqCst);
-    }
-
-    /// Takes `bytes` from the bucket, and waits while it is overdrawn.
-    pub fn pass(&self, bytes: u64) {
-        let Some(mut debt) = self.draw(bytes) else { return };
-        while !debt.is_zero() {
-            let nap = debt.min(NAP_MAX);
-            std::thread::sleep(nap);
-            let micros = u64::try_from(nap.as_micros()).unwrap_or(u64::MAX);
-            self.waited_micros.fetch_add(micros, Ordering::SeqCst);
-            match self.draw(0) {
-                Some(left) => debt = left,
-                None => return,
-            }
-        }
-    }
-
-    /// Takes bytes and tells how long it takes until the bucket is no longer overdrawn; `None`
-    /// without a limit.
-    fn draw(&self, bytes: u64) -> Option<Duration> {
-        let rate = self.bytes_per_second_max();
-        if rate == 0 || self.open.load(Ordering::SeqCst) {
-            return None;
-        }
-        let mut bucket = self.bucket.lock().unwrap_or_else(PoisonError::into_inner);
-        let now = Instant::now();
-        let bucket = bucket.get_or_insert(Bucket { level: 0, filled_at: now });
-        let since = now.duration_since(bucket.filled_at);
-        bucket.filled_at = now;
-        bucket.level = (bucket.level + flow(rate, since)).min(flow(rate, SAVED_UP));
-        bucket.level -= i128::from(bytes);
-        if bucket.level >= 0 {
-            return Some(Duration::ZERO);
-        }
-        let micros = bucket.level.unsigned_abs() * 1_000_000 / u128::from(rate);
-        Some(Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX).max(1)))
-    }
-}
-
-/// Bytes that flow in `time`.
-fn flow(rate: u64, time: Duration) -> i128 {
-    let bytes = u128::from(rate).saturating_mul(time.as_nanos()) / 1_000_000_000;
-    i128::try_from(bytes).unwrap_or(i128::MAX / 4)
-}
-
-/// The paces of both directions.
-#[derive(Clone, Debug, Default)]
-pub struct Paces {
-    /// Of what is read.
-    pub read: Arc<Pace>,
-    /// Of what is written.
-    pub write: Arc<Pace>,
-}
 
 /// A store that keeps a pace.
 pub struct Throttle {
@@ -152,18 +47,18 @@ impl Store for Throttle {
     }
 
     fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
-        let inner = self.inner.snapshot()?;
-        Ok(Arc::new(SlowSnapshot { inner, pace: Arc::clone(&self.paces.read) }))
+        Ok(self.paces.snapshot(self.inner.snapshot()?))
     }
 
     fn write(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
         self.paces.write.pass(batch.bytes() as u64);
+        self.paces.cpu.pass(0);
         self.inner.write(batch, durability)
     }
 
     fn bulk_load(&self) -> Result<Arc<dyn BulkLoad>> {
         let inner = self.inner.bulk_load()?;
-        Ok(Arc::new(SlowLoad { inner, pace: Arc::clone(&self.paces.write) }))
+        Ok(Arc::new(SlowLoad { inner, paces: self.paces.clone() }))
     }
 
     fn close(self: Box<Self>) -> Result<()> {
@@ -171,21 +66,30 @@ impl Store for Throttle {
     }
 }
 
+impl Paces {
+    /// Holds a view to the paces.
+    #[must_use]
+    pub fn snapshot(&self, inner: Arc<dyn Snapshot>) -> Arc<dyn Snapshot> {
+        Arc::new(SlowSnapshot { inner, paces: self.clone() })
+    }
+}
+
 struct SlowSnapshot {
     inner: Arc<dyn Snapshot>,
-    pace: Arc<Pace>,
+    paces: Paces,
 }
 
 impl Snapshot for SlowSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.inner.get(key)?;
-        self.pace.pass((key.len() + value.as_ref().map_or(0, Vec::len)) as u64);
+        self.paces.read.pass((key.len() + value.as_ref().map_or(0, Vec::len)) as u64);
+        self.paces.cpu.pass(0);
         Ok(value)
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
         let inner = self.inner.cursor(range)?;
-        Ok(Box::new(SlowCursor { inner, toll: Toll::on(&self.pace) }))
+        Ok(Box::new(SlowCursor { inner, toll: Toll::on(&self.paces.read, &self.paces) }))
     }
 
     fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {
@@ -200,19 +104,31 @@ impl Snapshot for SlowSnapshot {
 /// What one walk owes to the bucket.
 struct Toll {
     pace: Arc<Pace>,
+    cpu: Arc<Pace>,
     owed: u64,
 }
 
 impl Toll {
-    fn on(pace: &Arc<Pace>) -> Self {
-        Self { pace: Arc::clone(pace), owed: 0 }
+    /// Waits for what others owe still, so that many short walks keep the pace as well.
+    fn on(pace: &Arc<Pace>, paces: &Paces) -> Self {
+        pace.pass(0);
+        paces.cpu.pass(0);
+        Self { pace: Arc::clone(pace), cpu: Arc::clone(&paces.cpu), owed: 0 }
     }
 
     fn add(&mut self, bytes: usize) {
         self.owed += bytes as u64;
         if self.owed >= SETTLED_BYTES {
             self.pace.pass(std::mem::take(&mut self.owed));
+            self.cpu.pass(0);
         }
+    }
+}
+
+impl Drop for Toll {
+    /// The rest of a walk counts too.
+    fn drop(&mut self) {
+        self.pace.charge(self.owed);
     }
 }
 
@@ -233,13 +149,13 @@ impl Cursor for SlowCursor {
 
 struct SlowLoad {
     inner: Arc<dyn BulkLoad>,
-    pace: Arc<Pace>,
+    paces: Paces,
 }
 
 impl BulkLoad for SlowLoad {
     fn chunk(&self, range: &KeyRange) -> Result<Box<dyn ChunkLoad>> {
         let inner = self.inner.chunk(range)?;
-        Ok(Box::new(SlowChunk { inner, toll: Toll::on(&self.pace) }))
+        Ok(Box::new(SlowChunk { inner, toll: Toll::on(&self.paces.write, &self.paces) }))
     }
 }
 
@@ -261,41 +177,89 @@ impl ChunkLoad for SlowChunk {
 
 #[cfg(test)]
 mod tests {
+    use super::super::pace::tests::Slept;
     use super::*;
+    use crate::layers::Clock as _;
+    use crate::memory::MemoryStore;
+    use std::time::Duration;
 
-    #[test]
-    fn a_pace_is_kept_by_all_workers_together_and_the_waiting_is_counted() {
-        // 40 threads want 1,000 bytes each; beyond what was saved up, that is 3.9 tenths of the
-        // second that 100,000 bytes take.
-        let pace = Pace::new(100_000);
-        let began = Instant::now();
-        std::thread::scope(|scope| {
-            for _ in 0..40 {
-                scope.spawn(|| pace.pass(1_000));
-            }
-        });
-        assert!(began.elapsed() >= Duration::from_millis(290), "{:?}", began.elapsed());
-        assert!(pace.waited() >= Duration::from_millis(290));
+    const ENTRIES: u32 = 1_000;
+    const BYTES: u64 = 1_000 * 1_000;
+
+    fn entry(number: u32) -> (Vec<u8>, Vec<u8>) {
+        (number.to_be_bytes().to_vec(), vec![7; 996])
+    }
+
+    fn world() -> (Paces, Arc<Slept>) {
+        let clock = Arc::new(Slept::default());
+        (Paces::with_clock(Arc::default(), clock.clone()), clock)
+    }
+
+    /// What `bytes` take at `rate`, the little that is saved up aside.
+    fn takes(clock: &Slept, bytes: u64, rate: u64) -> bool {
+        let expected = Duration::from_millis(bytes * 1_000 / rate);
+        clock.now() <= expected && clock.now() + Duration::from_millis(110) >= expected
     }
 
     #[test]
-    fn without_a_limit_nobody_waits() {
-        let pace = Pace::default();
-        pace.pass(u64::MAX);
-        assert_eq!(pace.waited(), Duration::ZERO);
-    }
-
-    #[test]
-    fn a_waiting_worker_hears_of_a_new_pace_and_of_the_end() {
-        for change in [|pace: &Pace| pace.set(0), |pace: &Pace| pace.open()] {
-            // Ten million seconds, were nobody to change it.
-            let pace = Pace::new(1);
-            std::thread::scope(|scope| {
-                let worker = scope.spawn(|| pace.pass(10_000_000));
-                std::thread::sleep(Duration::from_millis(5));
-                change(&pace);
-                worker.join().unwrap();
-            });
+    fn walks_and_single_reads_keep_the_read_limit_and_writes_are_free_of_it() {
+        let (paces, clock) = world();
+        paces.read.set(BYTES);
+        let store = Throttle::new(Box::new(MemoryStore::new()), paces);
+        let mut batch = WriteBatch::new();
+        (0..ENTRIES).for_each(|number| batch.put(&entry(number).0, &entry(number).1));
+        store.write(&batch, Durability::Synced).unwrap();
+        assert_eq!(clock.now(), Duration::ZERO);
+        let snapshot = store.snapshot().unwrap();
+        let mut cursor = snapshot.cursor(&KeyRange::all()).unwrap();
+        while cursor.next().unwrap().is_some() {}
+        drop(cursor);
+        for number in 0..ENTRIES {
+            snapshot.get(&entry(number).0).unwrap();
         }
+        assert!(takes(&clock, 2 * BYTES, BYTES), "{:?}", clock.now());
+    }
+
+    #[test]
+    fn many_short_walks_keep_the_read_limit_too() {
+        let (paces, clock) = world();
+        paces.read.set(BYTES);
+        let store = MemoryStore::with((0..ENTRIES).map(entry));
+        let snapshot = paces.snapshot(store.snapshot().unwrap());
+        for number in 0..ENTRIES {
+            let range = KeyRange::new(entry(number).0, (number + 1).to_be_bytes());
+            assert!(snapshot.cursor(&range).unwrap().next().unwrap().is_some());
+        }
+        assert!(takes(&clock, BYTES, BYTES), "{:?}", clock.now());
+    }
+
+    #[test]
+    fn batches_and_chunks_keep_the_write_limit() {
+        let (paces, clock) = world();
+        paces.write.set(BYTES);
+        let store = Throttle::new(Box::new(MemoryStore::new()), paces);
+        let mut batch = WriteBatch::new();
+        (0..ENTRIES).for_each(|number| batch.put(&entry(number).0, &entry(number).1));
+        store.write(&batch, Durability::Synced).unwrap();
+        let loads = store.bulk_load().unwrap();
+        let range = KeyRange::new(ENTRIES.to_be_bytes(), (2 * ENTRIES).to_be_bytes());
+        let mut load = loads.chunk(&range).unwrap();
+        (ENTRIES..2 * ENTRIES)
+            .for_each(|number| load.put(&entry(number).0, &entry(number).1).unwrap());
+        load.commit().unwrap();
+        assert!(takes(&clock, 2 * BYTES, BYTES), "{:?}", clock.now());
+    }
+
+    #[test]
+    fn whoever_reads_or_writes_waits_for_the_processor_time_that_was_used() {
+        let (paces, clock) = world();
+        paces.cpu.set(1_000_000);
+        let store = Throttle::new(Box::new(MemoryStore::new()), paces.clone());
+        paces.cpu.charge(2_000_000);
+        store.snapshot().unwrap().get(b"key").unwrap();
+        paces.cpu.charge(1_000_000);
+        store.write(&WriteBatch::new(), Durability::Buffered).unwrap();
+        assert_eq!(paces.cpu.waited(), Duration::from_secs(3));
+        assert_eq!(clock.now(), Duration::from_secs(3));
     }
 }
