@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Changes names and files. A call that succeeds is durable once the folders that it concerns
-/// are synced.
-pub(super) trait Disk {
+/// are synced; one that fails does so with the file system's error.
+pub trait Disk {
     /// Exchanges what stands at two paths, in one step.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
 
@@ -43,7 +43,7 @@ pub(super) trait Disk {
 
 /// The disk itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RealDisk;
+pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
