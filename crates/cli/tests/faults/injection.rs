@@ -30,6 +30,7 @@ const NAMES: &[&str] = &["EIO", "ENOSPC", "EROFS", "EACCES"];
 const SOCKETS: &[&str] = &["ECONNRESET", "EPIPE", "EINTR"];
 const SHORT: &[&str] = &["0", "1", "17"];
 
+/// `close` isn't among them: Rust's library takes an error of closing a folder for a bug.
 const CALLS: &[Call] = &[
     call("openat", &["EIO", "EACCES", "EMFILE", "ENOSPC", "EROFS"], &[]),
     call("read", READS, SHORT),
@@ -74,7 +75,6 @@ const CALLS: &[Call] = &[
     call("recvfrom", SOCKETS, SHORT),
     call("sendmsg", SOCKETS, &[]),
     call("recvmsg", SOCKETS, &[]),
-    call("close", &["EIO"], &[]),
 ];
 
 /// How often a thread makes each call, at most, in a run without faults.

@@ -70,7 +70,10 @@ fn one(settings: &Settings, run: u64) {
     // What no database holds isn't transload's.
     files.retain(|file| file.starts_with(home.join(".transload")) || is_of_a_database(file));
     files.sort();
-    let file = dice.pick(&files).clone();
+    // What transload keeps for itself are a few files among many.
+    let own: Vec<PathBuf> = files.iter().filter(|file| !is_of_a_database(file)).cloned().collect();
+    let is_own = !own.is_empty() && dice.roll(2) == 0;
+    let file = dice.pick(if is_own { &own } else { &files }).clone();
     let spoil = *dice.pick(&SPOILS);
     spoil_file(&file, spoil, &mut dice);
     let relative = file.strip_prefix(&home).unwrap().to_owned();

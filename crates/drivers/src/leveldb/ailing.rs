@@ -12,6 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use transload_store::{KeyRange, Kind, Result, Scan, Snapshot};
 
+const SECTOR_BYTES: usize = 512;
+
 /// Runs at random where nobody has set a number.
 const RUNS: u64 = 200;
 
@@ -82,11 +84,10 @@ impl Files for AilingFiles {
                 bytes[at] ^= 1 << dice.roll(8);
             }
             1 if !bytes.is_empty() => bytes.truncate(dice.index(bytes.len())),
-            2 if !bytes.is_empty() => {
-                // A page that never came.
-                let at = dice.index(bytes.len());
-                let end = (at + 512).min(bytes.len());
-                bytes[at..end].fill(0);
+            // A sector that never came. At a log's end it is what a power cut leaves.
+            2 if bytes.len() > SECTOR_BYTES => {
+                let at = dice.index(bytes.len() - SECTOR_BYTES);
+                bytes[at..at + SECTOR_BYTES].fill(0);
             }
             _ => return Err(failure(&mut dice)),
         }

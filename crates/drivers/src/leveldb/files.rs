@@ -45,7 +45,22 @@ pub(super) fn read_manifest(files: &dyn Files, dir: &Path, name: &str) -> Result
             .with("file", name)
             .with("limit_bytes", MANIFEST_BYTES_MAX.to_string()));
     }
-    files.read(&path).map_err(failed)
+    read_whole(files, &path, size_bytes)
+}
+
+/// The whole content of a file that has this size, or more by now.
+///
+/// A log or manifest that is cut off at a record looks like one that was never longer, so bytes
+/// that didn't come must be noticed here.
+pub(super) fn read_whole(files: &dyn Files, path: &Path, size_bytes: u64) -> Result<Vec<u8>> {
+    let bytes = files.read(path).map_err(|error| Error::io(READ, path, error))?;
+    if (bytes.len() as u64) < size_bytes {
+        return Err(Error::new(Kind::Io, READ, "a file was read short")
+            .with("path", path.display().to_string())
+            .with("bytes", bytes.len().to_string())
+            .with("expected_bytes", size_bytes.to_string()));
+    }
+    Ok(bytes)
 }
 
 /// The name of the current manifest.

@@ -6,7 +6,7 @@
 
 use super::encoding::{length, u32_at, u64_at};
 use super::fault::{READ, corrupt, sound, unknown};
-use super::files::{Files, log_name, log_numbers};
+use super::files::{Files, log_name, log_numbers, read_whole};
 use super::internal_key::{SEQUENCE_MAX, Tagged};
 use super::log::{End, records};
 use super::manifest::Manifest;
@@ -161,7 +161,7 @@ impl Room {
                 .with("limit_bytes", self.limit_bytes.to_string()));
         };
         self.left_bytes = left;
-        files.read(&path).map_err(failed)
+        read_whole(files, &path, size_bytes)
     }
 }
 

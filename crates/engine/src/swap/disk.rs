@@ -116,8 +116,28 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Whether anything stands at `path`, a dangling link included.
-pub(super) fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
+///
+/// # Errors
+/// Those of [`seen`].
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    Ok(seen(path)?.is_some())
+}
+
+/// What stands at `path`, which isn't followed when it is a link.
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell: what can't be looked at isn't absent.
+pub(super) fn seen(path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(stopped("look at a path", path, error)),
+    }
+}
+
+/// Whether an error says that nothing stands at a path.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Puts `bytes` at `path`, durably and whole or not at all; what stood there is replaced.

@@ -130,6 +130,31 @@ fn a_disk_that_fails_at_any_call_of_the_rollback_leaves_a_way_back() {
 }
 
 #[test]
+fn a_path_that_cannot_be_looked_at_is_not_taken_for_absent() {
+    type Act = fn(&Rig) -> Result<()>;
+    let acts: [Act; 4] = [
+        |rig| rig.swapper().standing(&rig.swap).map(drop),
+        |rig| rig.backward(),
+        |rig| rig.forward(),
+        |rig| rig.swapper().free(&rig.swap, &Stop::never()),
+    ];
+    for act in acts {
+        let rig = Rig::new(SwapMethod::Exchange);
+        rig.forward().unwrap();
+        let [kept, away] = ["kept", "away"].map(|name| rig.swap.attempt_dir.join(name));
+        std::fs::rename(&kept, &away).unwrap();
+        // A link to itself: whatever is asked about it is answered by an error.
+        std::os::unix::fs::symlink(&kept, &kept).unwrap();
+        assert_eq!(act(&rig).unwrap_err().kind(), Kind::Stopped);
+        std::fs::remove_file(&kept).unwrap();
+        std::fs::rename(&away, &kept).unwrap();
+        assert_eq!(rig.standing(), Standing::New);
+        rig.backward().unwrap();
+        assert_eq!(rig.standing(), Standing::Old);
+    }
+}
+
+#[test]
 fn a_full_disk_once_the_record_is_written_does_not_stop_the_swap() {
     // Only names change after the record, so no write may be needed.
     struct NoSpace;
