@@ -212,6 +212,40 @@ fn each_read_that_goes_wrong_once_is_an_error_or_the_whole_content() {
     }
 }
 
+/// Gives so many bytes of logs and manifests, and says nothing of the others.
+struct Short(usize);
+
+impl Files for Short {
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        let mut bytes = OnDisk.read(path)?;
+        if !path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("CURRENT")) {
+            bytes.truncate(self.0);
+        }
+        Ok(bytes)
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn ReadAt>> {
+        OnDisk.open(path)
+    }
+}
+
+#[test]
+fn a_log_or_manifest_that_is_read_short_is_an_error_and_no_smaller_database() {
+    for dir in databases() {
+        let sizes = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap());
+        let whole = sizes
+            .filter(|entry| !entry.path().extension().is_some_and(|extension| extension == "ldb"))
+            .map(|entry| usize::try_from(entry.metadata().unwrap().len()).unwrap())
+            .max()
+            .unwrap();
+        for bytes in 0..whole {
+            let error = LevelDbSnapshot::open(Arc::new(Short(bytes)), &dir, 0).err().unwrap();
+            assert_eq!(error.kind(), Kind::Io, "{}, {bytes} bytes: {error}", dir.display());
+        }
+        assert!(LevelDbSnapshot::open(Arc::new(Short(whole)), &dir, 0).is_ok());
+    }
+}
+
 #[test]
 fn reads_that_go_wrong_at_random_are_errors_or_the_whole_content() {
     let seed = number("TRANSLOAD_SEED").unwrap_or(1);

@@ -10,6 +10,7 @@ use crate::moves::{Fingerprint, Move, SwapPlan};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -273,9 +274,8 @@ fn slot_paths(
     generation: u32,
 ) -> (PathBuf, PathBuf) {
     let folder = parent(&file.path);
-    let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
-    let mut name = file.path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".transload-{attempt}-{generation}"));
+    let mut name = staged_name(swap, file);
+    name.push(generation.to_string());
     let base = match super::exchange::probe(disk, &swap.attempt_dir, folder) {
         Ok(()) => swap.attempt_dir.join("config").join(name),
         Err(_) => folder.join(name),
@@ -298,7 +298,32 @@ pub(super) fn sweep(disk: &dyn Disk, swap: &SwapPlan, record: &Record) -> Result
             super::disk::discard(disk, path)?;
         }
     }
+    sweep_beside_configs(disk, swap)
+}
+
+/// Removes what a disk that failed has left of this attempt beside config files, in no record.
+pub(super) fn sweep_beside_configs(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
+    for file in files(swap) {
+        let folder = parent(&file.path);
+        let failed = |error| stopped("look for staged config files", folder, error);
+        let start = staged_name(swap, &file);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            if name.starts_with(start.as_encoded_bytes()) {
+                super::disk::discard(disk, &path)?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// What the names of a config file's staged contents begin with.
+fn staged_name(swap: &SwapPlan, file: &EditedFile<'_>) -> OsString {
+    let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
+    let mut name = file.path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".transload-{attempt}-"));
+    name
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
