@@ -42,6 +42,7 @@ pub(crate) use config::edited;
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
 use crate::watch::{StepLog, Watch};
+pub use disk::{Disk, RealDisk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use told::Told;
@@ -50,7 +51,7 @@ use transload_store::Engines;
 /// The swap on the file system.
 pub struct FileSwap {
     engines: Arc<dyn Engines>,
-    disk: Box<dyn disk::Disk + Send + Sync>,
+    disk: Box<dyn Disk + Send + Sync>,
     locks: locks::LockTable,
 }
 
@@ -64,10 +65,12 @@ impl FileSwap {
     /// A swapper that tells engines by their files through `engines`.
     #[must_use]
     pub fn new(engines: Arc<dyn Engines>) -> Self {
-        Self::on(Box::new(disk::RealDisk), engines)
+        Self::on(Box::new(RealDisk), engines)
     }
 
-    fn on(disk: Box<dyn disk::Disk + Send + Sync>, engines: Arc<dyn Engines>) -> Self {
+    /// As [`FileSwap::new`], on a disk whose calls a test lets fail.
+    #[must_use]
+    pub fn on(disk: Box<dyn Disk + Send + Sync>, engines: Arc<dyn Engines>) -> Self {
         Self { engines, disk, locks: locks::LockTable::default() }
     }
 

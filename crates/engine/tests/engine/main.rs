@@ -2,12 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose world can't be built must fail")]
 
+mod ailing;
+mod campaign;
 mod chain;
 mod convert;
 mod crash;
 mod faults;
 mod files;
 mod pace;
+mod luck;
 mod plain_swap;
 mod run;
 mod verify;

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/cockroachdb/pebble"
+
 	"gostore/internal/tabletest"
 	"gostore/internal/wire"
 )
@@ -155,6 +157,9 @@ func takeTable(t *testing.T, store Store, sorted []entry) {
 	switch store := store.(type) {
 	case *pebble1Store:
 		root = store.path
+		if store.db.FormatMajorVersion() > pebble.FormatRangeKeys {
+			engine = wire.EnginePebble2 // it takes in the same tables from there on
+		}
 	case *pebble2Store:
 		root, engine = store.path, wire.EnginePebble2
 	}
