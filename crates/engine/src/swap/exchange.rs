@@ -260,8 +260,9 @@ pub(super) fn sweep_probes(folder: &Path) -> io::Result<()> {
             continue;
         }
         let occupant = path.join(OCCUPANT);
-        if is_there(&occupant) {
-            fs::remove_file(occupant)?;
+        match fs::remove_file(occupant) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
         fs::remove_dir(path)?;
     }
