@@ -89,6 +89,8 @@ pub fn table(bytes: &[u8]) -> Option<Vec<Entry>> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::encoding::masked_crc;
+    use super::super::table::{Decoded, Handle};
     use super::*;
     use proptest::prelude::*;
 
@@ -111,5 +113,31 @@ mod tests {
             damaged[at] ^= 0x40;
             let _ = table(&damaged);
         }
+    }
+
+    #[test]
+    fn a_block_that_claims_more_than_it_can_hold_gets_no_memory() {
+        let file =
+            Arc::new(Bytes(include_bytes!("../../testdata/leveldb/deletions/000008.ldb").to_vec()));
+        let size_bytes = file.0.len() as u64;
+        let sound = Table::open("fuzz", 1, file, size_bytes).unwrap();
+        // 200 MiB in ten bytes, under a right checksum.
+        let mut stored = vec![0x80, 0x80, 0x80, 0x64, 0, 1, 2, 3, 4, 5, 1];
+        let crc = masked_crc(&[&stored]);
+        stored.extend(crc.to_le_bytes());
+        let mut out = Vec::new();
+        let handle = Handle { offset: 0, size_bytes: 10 };
+        assert!(sound.decode(handle, &stored, &mut out).is_err());
+        assert_eq!(out.capacity(), 0);
+        // The densest block that there is still fits.
+        let zeros = vec![0; 1 << 20];
+        let mut stored = snap::raw::Encoder::new().compress_vec(&zeros).unwrap();
+        stored.push(1);
+        let crc = masked_crc(&[&stored]);
+        stored.extend(crc.to_le_bytes());
+        assert_eq!(
+            sound.decode(handle, &stored, &mut out).unwrap(),
+            Decoded::Decompressed(1 << 20)
+        );
     }
 }

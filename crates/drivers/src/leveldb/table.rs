@@ -27,6 +27,10 @@ const FOREIGN_MAGICS: [u64; 2] = [0x88e2_41b7_85f4_cff7, 0xf09f_aab3_f09f_aab3_u
 /// as the largest value; a forged length must not allocate more.
 const BLOCK_BYTES_MAX: u64 = VALUE_BYTES_MAX as u64 + (1 << 20);
 
+/// Snappy's densest form is a copy of 64 bytes in three. A block that claims more can't be one,
+/// and must not have memory for it.
+const SNAPPY_RATIO_MAX: usize = 22;
+
 /// Where tables' bytes come from: a file, or memory in tests.
 pub(super) trait ReadAt: Send + Sync {
     /// Fills `buffer` from `offset` on.
@@ -228,7 +232,9 @@ impl Table {
             1 => {
                 let packed = &stored[..at];
                 let bytes = snap::raw::decompress_len(packed)
-                    .map_err(|_| damaged("a block can't be decompressed"))?;
+                    .ok()
+                    .filter(|bytes| *bytes <= packed.len().saturating_mul(SNAPPY_RATIO_MAX))
+                    .ok_or_else(|| damaged("a block can't be decompressed"))?;
                 if bytes as u64 > BLOCK_BYTES_MAX {
                     return Err(self.too_large(handle));
                 }
