@@ -146,6 +146,7 @@ fn a_remote_signer_is_told_and_its_file_is_not_read() {
 
 #[test]
 fn both_keys_of_an_sdk_home_are_set_or_neither() {
+    // F10
     let app = "app-db-backend = \"\"\n";
     let root = home(NODE_038, Some(app), &SDK_DATABASES);
     let home = recognise(root.path());

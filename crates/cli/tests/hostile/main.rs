@@ -9,6 +9,7 @@
 mod forgeries;
 mod holding;
 mod homes;
+mod peer;
 mod refusals;
 mod rows;
 mod tampering;
