@@ -168,6 +168,7 @@ fn the_application_s_state_is_in_its_databases_in_none_or_elsewhere() {
 
 #[test]
 fn both_keys_of_an_sdk_home_are_set_or_neither() {
+    // F10
     let app = "app-db-backend = \"\"\n";
     let root = home(NODE_038, Some(app), &SDK_DATABASES);
     let home = recognise(root.path());

@@ -166,3 +166,34 @@ fn tables_are_leaves_of_the_dataset_in_order_of_their_names() {
     assert_eq!(root_from_path(b.root(), 2, 3, &path), Some(one.root()));
     assert!(Dataset::new("s.v1", vec![a.clone(), a]).is_err());
 }
+
+/// CRC-32C of some bytes, a bit at a time.
+fn crc32c(bytes: &[u8]) -> u32 {
+    let mut crc = u32::MAX;
+    for byte in bytes {
+        crc ^= u32::from(*byte);
+        for _ in 0..8 {
+            let low = crc & 1;
+            crc = (crc >> 1) ^ (0x82f6_3b78 * low);
+        }
+    }
+    !crc
+}
+
+#[test]
+fn values_that_a_crc_takes_for_one_another_give_different_roots() {
+    // F6
+    assert_eq!(crc32c(b"123456789"), 0xe306_9283);
+    let mut seen: BTreeMap<u32, u64> = BTreeMap::new();
+    let (mut state, mut pair) = (1_u64, None);
+    while pair.is_none() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695);
+        pair = seen.insert(crc32c(&state.to_be_bytes()), state).map(|other| (other, state));
+    }
+    let (one, other) = pair.unwrap();
+    let of = |value: u64| {
+        let records = Records::from([(b"key".to_vec(), value.to_be_bytes().to_vec())]);
+        table(&records, &[]).root()
+    };
+    assert!(one != other && of(one) != of(other));
+}

@@ -211,6 +211,7 @@ mod tests {
 
     #[test]
     fn a_v1_database_stamped_v2_is_refused() {
+        // F11
         let entries: [(&[u8], &[u8]); 2] = [(b"H:1", b""), (b"version", b"v2")];
         let error = layout_id(BLOCKSTORE, &entries).unwrap_err();
         assert_eq!(error.kind(), Kind::UnknownFormat);

@@ -12,6 +12,7 @@ mod holding;
 mod homes;
 mod node_engines;
 mod pace;
+mod peer;
 mod refusals;
 mod rows;
 mod tampering;

@@ -105,6 +105,7 @@ fn every_bad_input_is_refused_in_words_and_changes_nothing() {
 
 #[test]
 fn file_systems_that_can_t_carry_the_migration_are_refused() {
+    // F15
     if !can_mount() {
         for row in MOUNT_ROWS {
             not_checked(&format!("{}: no mount namespace can be made here", row.what));

@@ -53,6 +53,7 @@ fn read_in_every_way(home: &Path, beside: &Path) -> Vec<(&'static str, Outcome)>
 
 #[test]
 fn reading_and_planning_and_an_unconfirmed_migration_change_nothing_of_the_home() {
+    // F9
     let mut faults = Vec::new();
     for (name, engine) in HOMES {
         // Without Go no Pebble database can be read either.

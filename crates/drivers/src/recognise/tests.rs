@@ -94,9 +94,10 @@ fn unknown_orders_merges_and_newer_formats_are_refused() {
     assert_eq!(kind(&newer), Kind::UnknownFormat);
 }
 
-/// F23, each as it was seen with goleveldb 1.0.1 and Pebble 1.1.5.
+/// Each as it was seen with goleveldb 1.0.1 and Pebble 1.1.5.
 #[test]
 fn a_directory_that_two_engines_have_opened_is_refused() {
+    // F23
     // Pebble had only a log; goleveldb found nothing in it and deleted it.
     let emptied = [
         ("000003.log", ""),

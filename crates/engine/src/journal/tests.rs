@@ -80,6 +80,7 @@ fn another_attempt_sees_nothing_of_the_one_before() {
 
 #[test]
 fn a_chunk_that_is_copied_again_loses_its_verification() {
+    // F8
     let place = Place::new();
     let journal = place.open().unwrap();
     let chunks = journal.chunks_of(1);

@@ -133,6 +133,7 @@ mod tests {
 
     #[test]
     fn the_signer_never_goes_back() {
+        // F22
         for ran in [false, true] {
             assert!(refusal(&fence(5, SMALL), &fence(4, SMALL), ran).contains("older"));
             let signed = Fence { own_signature: Some(7), ..fence(6, SMALL) };

@@ -75,6 +75,21 @@ fn a_database_comes_out_equal_in_every_engine_and_with_one_root() {
 }
 
 #[test]
+fn keys_and_values_that_are_no_text_arrive_as_they_are() {
+    // F21
+    let mut content = Entries::new();
+    for byte in 0..=255_u8 {
+        content.insert(vec![byte], vec![byte, 0, 0xff, byte]);
+        content.insert(vec![b'k', byte, 0xc3, 0x28], vec![0xf0, 0x28, 0x8c, byte]);
+    }
+    for engine in [Engine::Pebble1, Engine::Sqlite] {
+        let bench = Bench::new(&content, engine);
+        bench.run().unwrap();
+        assert_eq!(read_database(bench.target()).unwrap(), content, "{engine}");
+    }
+}
+
+#[test]
 fn an_empty_database_is_converted_and_says_that_it_is_empty() {
     let bench = Bench::new(&Entries::new(), Engine::Pebble2);
     let conversion = bench.run().unwrap();

@@ -160,6 +160,7 @@ fn at(wanted: u64, trouble: Trouble) -> Arc<dyn Schedule> {
 
 #[test]
 fn each_call_of_each_side_that_goes_wrong_once_ends_in_an_error_or_an_equal_target() {
+    // F1
     let calm = World::new().run(quiet(), quiet());
     assert!(calm.ended.is_ok());
     let mut suffered = 0;

@@ -116,6 +116,22 @@ fn a_home_goes_to_the_target_whole_and_soaks() {
 }
 
 #[test]
+fn the_plan_says_disk_and_time_and_the_report_what_they_came_to() {
+    // F20
+    let bench = Bench::new();
+    let plan = bench.plan(&bench.request()).unwrap();
+    let estimate = plan.estimate.clone();
+    assert!(estimate.staging_bytes_needed > 0 && estimate.copy_seconds > 0);
+    bench.migrate().unwrap();
+    let report = bench.open(|migration| migration.report()).unwrap().unwrap().unwrap();
+    assert_eq!(report.estimate.source_bytes_on_disk, estimate.source_bytes_on_disk);
+    assert!(report.estimate.staging_bytes_needed > 0 && report.bytes_copied > 0);
+    for phase in ["copying", "verifying"] {
+        assert!(report.phases.iter().any(|time| time.phase == phase), "{:?}", report.phases);
+    }
+}
+
+#[test]
 fn nothing_of_the_source_changes_before_the_swap() {
     let bench = Bench::new();
     let before = tree(&bench.home());
@@ -327,6 +343,7 @@ fn a_target_damaged_on_disk_after_the_copy_is_found_and_replaced_by_a_new_attemp
 
 #[test]
 fn a_halt_stops_the_copy_and_resume_does_not_redo_finished_chunks() {
+    // F8
     let bench = Bench::new();
     bench.accept(&bench.request());
     let profiles: [&dyn Profile; 1] = [&TestProfile];
@@ -571,6 +588,7 @@ fn weaker_promises_and_a_full_target_folder_are_refused() {
 
 #[test]
 fn too_little_space_is_refused_with_both_figures() {
+    // F20
     let bench = Bench::new();
     let mut plan = bench.plan(&bench.request()).unwrap();
     plan.estimate.staging_bytes_needed = u64::MAX / 2;

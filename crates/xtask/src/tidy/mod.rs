@@ -5,6 +5,7 @@
 //! in which it finds one.
 
 mod arrows;
+mod failures;
 mod marks;
 mod pages;
 mod rooms;
@@ -68,6 +69,7 @@ pub(crate) fn report() -> Result<bool> {
     faults.extend(rooms::faults(&repository));
     faults.extend(marks::faults(&repository));
     faults.extend(pages::faults(&repository));
+    faults.extend(failures::faults(&repository));
     for fault in &faults {
         say(&format!("tidy: {fault}"));
     }

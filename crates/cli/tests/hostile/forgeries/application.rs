@@ -128,7 +128,7 @@ pub(super) fn forgeries() -> Vec<Forgery> {
         }),
         Forgery::new("an orphan that names a node in use", forged_orphan),
         Forgery::new("an orphan of another version", |home| {
-            let entries = home.entries(APPLICATION).range(store_prefix(STORE)..);
+            let entries = home.databases.get(APPLICATION)?.range(store_prefix(STORE)..);
             let (key, value) = entries
                 .take_while(|(key, _)| key.starts_with(&store_prefix(STORE)))
                 .find(|(key, _)| matches!(parsed(key), Entry::Orphan { .. }))?;

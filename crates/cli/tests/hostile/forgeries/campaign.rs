@@ -60,6 +60,7 @@ pub(super) struct Held {
 pub(super) struct Database {
     pub(super) entries: Entries,
     snapshot: Arc<dyn Snapshot>,
+    layout: Box<dyn Layout>,
     /// What may be forged: authenticated and derived records, by table, each with its height.
     tables: BTreeMap<String, Vec<(Vec<u8>, Option<u64>)>>,
 }
@@ -92,7 +93,8 @@ impl Held {
             let snapshot = in_memory(&entries);
             let layout = CometBft.layout(&home, database, &*snapshot).unwrap();
             let tables = certain(&*layout, &entries);
-            databases.insert(database.name.clone(), Database { entries, snapshot, tables });
+            let held = Database { entries, snapshot, layout, tables };
+            databases.insert(database.name.clone(), held);
         }
         let stored = &databases[BLOCKS].entries[blockstore::STATE_KEY];
         let (first, last) = BlockStoreState::decode(stored).unwrap().range().unwrap();
@@ -131,20 +133,20 @@ fn certain(
         let spec = &layout.tables()[table];
         if matches!(spec.class, TableClass::Authenticated | TableClass::Derived) {
             let keys: &mut Vec<_> = tables.entry(spec.name.as_str().to_owned()).or_default();
-            let height = match spec.name.as_str() {
-                "blockstore/hash_index" => {
-                    std::str::from_utf8(value).ok().and_then(|it| it.parse().ok())
-                }
-                "tx_index/result" => {
-                    let height = TxResult::decode(value).ok().map(|indexed| indexed.height);
-                    height.and_then(|height| u64::try_from(height).ok())
-                }
-                _ => canonical.first_chunk().map(|height| u64::from_be_bytes(*height)),
-            };
+            let height = height_of(spec.name.as_str(), &canonical, value);
             keys.push((key.clone(), height));
         }
     }
     tables
+}
+
+/// The height in a record's key or, of a hash, in its value.
+fn height_of(table: &str, canonical: &[u8], value: &[u8]) -> Option<u64> {
+    match table {
+        "blockstore/hash_index" => std::str::from_utf8(value).ok()?.parse().ok(),
+        "tx_index/result" => u64::try_from(TxResult::decode(value).ok()?.height).ok(),
+        _ => canonical.first_chunk().map(|height| u64::from_be_bytes(*height)),
+    }
 }
 
 /// What was changed, to be judged and told.
@@ -155,6 +157,8 @@ pub(super) struct Change<'h> {
     pub(super) key: &'h [u8],
     /// The height in the record's key or, of a hash, in its value.
     pub(super) height: Option<u64>,
+    /// Where a copy went: its table and height.
+    pub(super) copied_to: Option<(String, Option<u64>)>,
     pub(super) how: &'static str,
     pub(super) before: &'h [u8],
     /// The record's value now; `None` when there is none under its key any more.
@@ -176,6 +180,7 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
     let before = &database.entries[key];
     let mut value = before.clone();
     let at = dice.below(value.len().max(1));
+    let mut copied_to = None;
     let how = match dice.below(12) {
         0 => {
             entries.remove(key);
@@ -196,6 +201,7 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
             let mut key = key.clone();
             let at = dice.below(key.len());
             key[at] ^= 1 << dice.below(8);
+            copied_to = placed(&*database.layout, &key, &value);
             entries.insert(key, value.clone());
             "copied under a key with another bit"
         }
@@ -230,8 +236,19 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
         entries.insert(key.clone(), value.clone());
     }
     let height = *height;
-    let change = Change { held, database: name, table, key, height, how, before, after };
+    let change = Change { held, database: name, table, key, height, copied_to, how, before, after };
     (change, entries)
+}
+
+/// Table and height of an entry.
+fn placed(layout: &dyn Layout, key: &[u8], value: &[u8]) -> Option<(String, Option<u64>)> {
+    let mut canonical = Vec::new();
+    let Placement::Record { table, .. } = layout.place(key, value, &mut canonical) else {
+        return None;
+    };
+    let name = layout.tables()[table].name.as_str().to_owned();
+    let height = height_of(&name, &canonical, value);
+    Some((name, height))
 }
 
 /// Whether nothing was changed after all.

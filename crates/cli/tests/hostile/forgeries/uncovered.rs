@@ -22,7 +22,16 @@ const PRIORITIES: [&[u32]; 2] = [&[1, 4], &[2, 4]];
 
 fn words(change: &Change<'_>) -> Option<&'static str> {
     let held = change.held;
-    let below = change.height.is_some_and(|height| height < held.first);
+    let is_below = |height: Option<u64>| height.is_some_and(|height| height < held.first);
+    if let Some((table, height)) = &change.copied_to {
+        return match table.as_str() {
+            "tx_index/event" | "tx_index/block_event" => Some("Events, logs and the other fields"),
+            "application/unknown" => Some("Entries of application.db that no known version"),
+            _ if is_below(*height) => Some("below the first block kept"),
+            _ => None,
+        };
+    }
+    let below = is_below(change.height);
     match change.table {
         table if table.starts_with("blockstore/") && below => Some("below the first block kept"),
         "blockstore/state" => is_a_later_base(change).then_some("below the first block kept"),
@@ -40,6 +49,9 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
         table if table.starts_with("tx_index/") && below => Some("below the first block kept"),
         "application/commit_info" if same_but_for(change, &[&[3]]) => {
             Some("The time in a CommitInfo")
+        }
+        "application/commit_info" if is_below(change.height.map(|version| version + 1)) => {
+            Some("CommitInfo of versions whose next header")
         }
         "application/iavl_fast" if is_a_later_version(change) => Some("The version of a fast node"),
         _ => None,

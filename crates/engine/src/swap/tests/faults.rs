@@ -10,6 +10,7 @@ const CALLS_MAX: i64 = 2_000;
 
 #[test]
 fn stopped_at_every_line_of_the_log_it_goes_on_to_either_side() {
+    // F10, F15
     for method in METHODS {
         let mut stops = 0;
         for lines in 0..CALLS_MAX {

@@ -66,6 +66,7 @@ fn a_damaged_record_is_for_a_person() {
 
 #[test]
 fn a_node_that_wrote_before_the_guard_is_noticed_and_nothing_is_swapped() {
+    // F26
     let rig = Rig::new(SwapMethod::Exchange);
     // The record is written, the configs are guarded, and transload dies.
     assert!(rig.forward_until(6).is_err());
@@ -141,6 +142,7 @@ fn going_back_keeps_what_was_written_into_a_guarded_config() {
 
 #[test]
 fn a_tool_that_erases_the_guard_meets_the_guarded_paths_and_a_person_is_called() {
+    // F24
     let rig = Rig::new(SwapMethod::Exchange);
     assert!(rig.forward_until(MIDDLE).is_err());
     let path = &rig.swap.edits[1].path;

@@ -13,6 +13,7 @@ use std::fs;
 
 #[test]
 fn there_and_back_returns_every_byte_and_time() {
+    // F22
     for method in METHODS {
         let rig = Rig::new(method);
         let before = rig.tree();
