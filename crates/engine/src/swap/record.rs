@@ -266,14 +266,41 @@ fn slot_paths(
     generation: u32,
 ) -> (PathBuf, PathBuf) {
     let folder = parent(&file.path);
+    match super::exchange::probe(disk, &swap.attempt_dir, folder) {
+        Ok(()) => slots_in(&swap.attempt_dir.join("config"), swap, file, generation),
+        Err(_) => slots_in(folder, swap, file, generation),
+    }
+}
+
+fn slots_in(
+    folder: &Path,
+    swap: &SwapPlan,
+    file: &EditedFile<'_>,
+    generation: u32,
+) -> (PathBuf, PathBuf) {
     let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
     let mut name = file.path.file_name().unwrap_or_default().to_os_string();
     name.push(format!(".transload-{attempt}-{generation}"));
-    let base = match super::exchange::probe(disk, &swap.attempt_dir, folder) {
-        Ok(()) => swap.attempt_dir.join("config").join(name),
-        Err(_) => folder.join(name),
-    };
+    let base = folder.join(name);
     (beside(&base, "-kept"), beside(&base, "-staged"))
+}
+
+/// Removes what was staged beside config files by a swap that ended before it had a record.
+pub(super) fn sweep_unrecorded(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
+    for file in files(swap) {
+        let folder = parent(&file.path);
+        super::exchange::sweep_probes(folder)
+            .map_err(|error| stopped("remove what a probe left", folder, error))?;
+        let (kept, staged) = slots_in(folder, swap, &file, 0);
+        for path in [kept, staged] {
+            for path in [beside(&path, ".writing"), path] {
+                if is_there(&path) {
+                    super::disk::discard(disk, &path)?;
+                }
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Removes what the swap staged and no longer needs; never anything but its own files.

@@ -7,7 +7,7 @@ use super::config::{EditedFile, Setting, files};
 use super::disk::{Disk, is_there, parent, stopped};
 use super::exchange::{exchange, mend, sync_both};
 use super::plan::{Goal, Place, Step, next_step};
-use super::record::{Prints, Record, Slots, sweep};
+use super::record::{Prints, Record, Slots, sweep, sweep_unrecorded};
 use super::standing::{Look, State, is_lost, look, of};
 use super::{fingerprint, guard};
 use crate::error::{Error, Kind, Result};
@@ -61,7 +61,7 @@ pub(super) fn forward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
 pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     let Some(mut record) = Record::load(swap)? else {
         return match of(swap, tools.engines)? {
-            Standing::Old => Ok(()),
+            Standing::Old => sweep_unrecorded(tools.disk, swap),
             Standing::New | Standing::Between => Err(unknown("the swap's record is gone".into())),
             Standing::Unknown(why) => Err(unknown(why)),
         };
