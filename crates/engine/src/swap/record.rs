@@ -305,6 +305,8 @@ pub(super) fn sweep(disk: &dyn Disk, swap: &SwapPlan, record: &Record) -> Result
 pub(super) fn sweep_beside_configs(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
     for file in files(swap) {
         let folder = parent(&file.path);
+        super::exchange::sweep_probes(folder)
+            .map_err(|error| stopped("remove what a probe left", folder, error))?;
         let failed = |error| stopped("look for staged config files", folder, error);
         let start = staged_name(swap, &file);
         for entry in fs::read_dir(folder).map_err(failed)? {

@@ -1,6 +1,6 @@
 //! What others do while the swap goes on, or while the home soaks.
 
-use super::rig::{GUARD, Rig, Stop};
+use super::rig::{Fault, GUARD, Rig, Stop};
 use super::*;
 use std::collections::BTreeMap;
 use std::os::unix::fs::symlink;
@@ -253,6 +253,32 @@ fn a_config_on_another_file_system_is_staged_beside_itself_and_nothing_is_left()
             fs::read_dir(other.path()).unwrap().map(|e| e.unwrap().path()).collect();
         assert_eq!(names, [real.as_path()]);
         assert_eq!(fs::read(&real).unwrap(), before["config/config.toml"].3);
+    }
+}
+
+#[test]
+fn a_swap_that_ended_before_its_record_leaves_nothing_beside_a_config_elsewhere() {
+    let Some(other) = elsewhere() else {
+        eprintln!("not run: there is no second file system here");
+        return;
+    };
+    for calls in 0.. {
+        let rig = Rig::new(SwapMethod::Exchange);
+        let path = rig.swap.edits[1].path.clone();
+        let real = other.path().join("config.toml");
+        fs::copy(&path, &real).unwrap();
+        fs::remove_file(&path).unwrap();
+        symlink(&real, &path).unwrap();
+        let swapper = rig.failing(calls, Fault::Before);
+        let ended = swapper.cut_over(&rig.swap, &rig.verified, &Stop::never()).is_ok();
+        rig.backward().unwrap();
+        let names: Vec<_> =
+            fs::read_dir(other.path()).unwrap().map(|e| e.unwrap().path()).collect();
+        assert_eq!(names, [real.as_path()], "after a failure of call {calls}");
+        if ended {
+            assert!(calls > 20, "only {calls} calls were tried");
+            break;
+        }
     }
 }
 
