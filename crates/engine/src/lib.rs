@@ -3,16 +3,16 @@
 //! Invariant: the engine knows no driver and no chain. It is handed
 //! [`transload_store::Engines`] and [`transload_store::Profile`]s.
 
+mod advance;
 #[cfg(test)]
 mod chance;
-mod advance;
 mod chunks;
 mod compare;
 mod control;
 mod convert;
 mod copy;
-pub mod decoders;
 mod cpu_use;
+pub mod decoders;
 mod error;
 mod estimate;
 mod fit;

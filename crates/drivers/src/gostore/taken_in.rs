@@ -144,9 +144,7 @@ impl ChunkLoad for TableChunk {
             return Ok(());
         }
         let payload = protocol::take_in(&self.files);
-        self.process
-            .request(BULK, kind::TAKE_IN, &payload, kind::DONE)
-            .map_err(maybe_applied)?;
+        self.process.request(BULK, kind::TAKE_IN, &payload, kind::DONE).map_err(maybe_applied)?;
         self.files.clear();
         Ok(())
     }

@@ -115,6 +115,7 @@ impl Bench {
                 chunk_bytes: 64 << 10,
                 workers: 1,
                 batch_bytes_max: 8 << 10,
+                ..Limits::DEFAULT
             };
             let target = Engine::Pebble2;
             let request = PlanRequest { limits, ..PlanRequest::new(self.home.clone(), target) };
