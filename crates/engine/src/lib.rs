@@ -68,7 +68,7 @@ pub use runner::{Migration, SoakCheck, World};
 pub use status::{
     STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusProgress, read_status, status_path,
 };
-pub use swap::FileSwap;
+pub use swap::{Disk, FileSwap, RealDisk};
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};
 pub use watch::{Cancel, StepHook, StepLog, Watch};

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Changes names and files. A call that succeeds is durable once the folders that it concerns
-/// are synced.
-pub(super) trait Disk {
+/// are synced; one that fails does so with the file system's error.
+pub trait Disk {
     /// Exchanges what stands at two paths, in one step.
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()>;
 
@@ -43,7 +43,7 @@ pub(super) trait Disk {
 
 /// The disk itself.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct RealDisk;
+pub struct RealDisk;
 
 impl Disk for RealDisk {
     fn exchange(&self, one: &Path, other: &Path) -> io::Result<()> {
@@ -116,8 +116,28 @@ pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
 }
 
 /// Whether anything stands at `path`, a dangling link included.
-pub(super) fn is_there(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok()
+///
+/// # Errors
+/// Those of [`seen`].
+pub(super) fn is_there(path: &Path) -> Result<bool> {
+    Ok(seen(path)?.is_some())
+}
+
+/// What stands at `path`, which isn't followed when it is a link.
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell: what can't be looked at isn't absent.
+pub(super) fn seen(path: &Path) -> Result<Option<fs::Metadata>> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(stopped("look at a path", path, error)),
+    }
+}
+
+/// Whether an error says that nothing stands at a path.
+pub(super) fn is_absence(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
 /// Puts `bytes` at `path`, durably and whole or not at all; what stood there is replaced.

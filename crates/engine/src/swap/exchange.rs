@@ -4,7 +4,7 @@
 //! steps: a config file is never absent even then, a database is for a moment, and only while
 //! the config is guarded.
 
-use super::disk::{Disk, beside, is_there, parent, stopped};
+use super::disk::{Disk, beside, is_there, parent, seen, stopped};
 use crate::error::{Error, Kind, Result};
 use crate::moves::SwapMethod;
 use crate::planning::is_alive;
@@ -62,7 +62,7 @@ fn by_renames(disk: &dyn Disk, live: &Path, other: &Path) -> io::Result<()> {
 }
 
 /// Whether an exchange with what stands at `other` was cut off.
-pub(super) fn is_torn(other: &Path) -> bool {
+pub(super) fn is_torn(other: &Path) -> Result<bool> {
     is_there(&waiting(other))
 }
 
@@ -74,14 +74,14 @@ pub(super) fn is_torn(other: &Path) -> bool {
 /// those that a cut-off exchange leaves.
 pub(super) fn mend(disk: &dyn Disk, live: &Path, other: &Path) -> Result<()> {
     let waiting = waiting(other);
-    if !is_there(&waiting) {
+    if !is_there(&waiting)? {
         return Ok(());
     }
     let failed = |error| stopped("end an exchange", live, error).effect_unknown();
-    match (is_there(live), is_there(other)) {
+    match (is_there(live)?, is_there(other)?) {
         (true, false) => disk.rename(&waiting, other).map_err(failed)?,
         (false, true) => disk.rename(&waiting, live).map_err(failed)?,
-        (true, true) if is_same_file(live, &waiting) => {
+        (true, true) if is_same_file(live, &waiting)? => {
             disk.remove_file(&waiting).map_err(failed)?;
         }
         _ => {
@@ -97,12 +97,10 @@ pub(super) fn mend(disk: &dyn Disk, live: &Path, other: &Path) -> Result<()> {
     sync_both(disk, live, other)
 }
 
-fn is_same_file(one: &Path, other: &Path) -> bool {
-    let identity = |path: &Path| {
-        let metadata = fs::symlink_metadata(path).ok()?;
-        Some((metadata.dev(), metadata.ino()))
-    };
-    identity(one).is_some_and(|one| identity(other) == Some(one))
+fn is_same_file(one: &Path, other: &Path) -> Result<bool> {
+    let identity = |metadata: fs::Metadata| (metadata.dev(), metadata.ino());
+    let (one, other) = (seen(one)?.map(identity), seen(other)?.map(identity));
+    Ok(one.is_some() && one == other)
 }
 
 /// Whether a path in `folder` can be exchanged with one in `staging`: tried out with a file in

@@ -3,7 +3,7 @@
 //! Only below the attempt's folder, file by file, on one file system, and never through a link.
 //! The reason is in the log before the first file goes.
 
-use super::disk::{Disk, is_there, parent, stopped};
+use super::disk::{Disk, is_there, parent, seen, stopped};
 use super::guard;
 use super::record::{Record, sweep};
 use super::standing::{look, of};
@@ -20,7 +20,11 @@ const DEPTH_MAX: usize = 32;
 
 /// Removes what the home doesn't stand on. Can be repeated after it was cut off.
 pub(super) fn free(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
-    if !swap.moves.iter().any(|one| is_there(&one.kept) || is_there(&one.target)) {
+    let mut is_any_there = false;
+    for path in swap.moves.iter().flat_map(|one| [&one.kept, &one.target]) {
+        is_any_there |= is_there(path)?;
+    }
+    if !is_any_there {
         return prune(tools.disk, swap);
     }
     let standing = of(swap, tools.engines)?;
@@ -44,7 +48,7 @@ pub(super) fn free(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     }
     for one in &swap.moves {
         for (path, side) in [(&one.kept, "kept"), (&one.target, "staged")] {
-            if !is_there(path) || guard::is_any_at(path) {
+            if !is_there(path)? || guard::is_any_at(path)? {
                 continue;
             }
             belongs_to_the_attempt(path, one, swap)?;
@@ -60,7 +64,7 @@ pub(super) fn free(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
         sweep(tools.disk, swap, record)?;
     } else {
         for path in swap.moves.iter().flat_map(|one| [&one.kept, &one.target]) {
-            if guard::is_any_at(path) {
+            if guard::is_any_at(path)? {
                 super::disk::discard(tools.disk, path)?;
             }
         }
@@ -82,13 +86,17 @@ fn belongs_to_the_attempt(path: &Path, one: &Move, swap: &SwapPlan) -> Result<()
     }
     let mut folder = parent(path);
     while folder != swap.attempt_dir && folder != Path::new(".") {
-        if fs::symlink_metadata(folder).is_ok_and(|metadata| metadata.is_symlink()) {
+        if seen(folder)?.is_some_and(|metadata| metadata.is_symlink()) {
             return refuse("a folder on the way to it is a link");
         }
         folder = parent(folder);
     }
-    let inode = |path: &Path| fs::symlink_metadata(path).ok().map(|m| (m.dev(), m.ino()));
-    if inode(path) == inode(&one.live) || one.live.starts_with(path) || path.starts_with(&one.live)
+    let inode = |path: &Path| -> Result<Option<(u64, u64)>> {
+        Ok(seen(path)?.map(|metadata| (metadata.dev(), metadata.ino())))
+    };
+    if inode(path)? == inode(&one.live)?
+        || one.live.starts_with(path)
+        || path.starts_with(&one.live)
     {
         return refuse("it is what the node stands on");
     }
@@ -125,7 +133,7 @@ fn prune(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
         let mut folder = parent(path);
         while folder.starts_with(&swap.attempt_dir) && folder != swap.attempt_dir {
             // One that isn't empty stays, and so do those above it.
-            if disk.remove_dir(folder).is_err() && is_there(folder) {
+            if disk.remove_dir(folder).is_err() && is_there(folder)? {
                 break;
             }
             folder = parent(folder);

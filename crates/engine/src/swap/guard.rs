@@ -1,7 +1,7 @@
 //! The guard: a regular file that stands where a database is looked for. goleveldb, Pebble and
 //! RocksDB all stop at it, whatever flag or variable bypasses the config.
 
-use super::disk::{Disk, replace};
+use super::disk::{Disk, is_absence, is_there, replace, seen, stopped};
 use crate::error::{Error, Kind, Result};
 use crate::moves::SwapPlan;
 use std::fs;
@@ -22,20 +22,34 @@ pub(super) fn text(swap: &SwapPlan) -> String {
 }
 
 /// Whether this attempt's guard stands at `path`.
-pub(super) fn is_at(path: &Path, swap: &SwapPlan) -> bool {
-    is_file(path) && fs::read(path).is_ok_and(|bytes| bytes == text(swap).as_bytes())
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell.
+pub(super) fn is_at(path: &Path, swap: &SwapPlan) -> Result<bool> {
+    Ok(read(path)?.is_some_and(|bytes| bytes == text(swap).as_bytes()))
 }
 
 /// Whether a guard of any attempt stands at `path`.
-pub(super) fn is_any_at(path: &Path) -> bool {
-    is_file(path) && fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK.as_bytes()))
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell.
+pub(super) fn is_any_at(path: &Path) -> Result<bool> {
+    Ok(read(path)?.is_some_and(|bytes| bytes.starts_with(MARK.as_bytes())))
 }
 
-fn is_file(path: &Path) -> bool {
+/// What a file holds that is small enough for a guard.
+fn read(path: &Path) -> Result<Option<Vec<u8>>> {
     // The longest path makes the longest guard; a database in one file is larger than that.
     const GUARD_BYTES_MAX: u64 = 16 << 10;
-    fs::symlink_metadata(path)
-        .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= GUARD_BYTES_MAX)
+    let is_small = |metadata: fs::Metadata| metadata.is_file() && metadata.len() <= GUARD_BYTES_MAX;
+    if !seen(path)?.is_some_and(is_small) {
+        return Ok(None);
+    }
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if is_absence(&error) => Ok(None),
+        Err(error) => Err(stopped("look for a guard", path, error)),
+    }
 }
 
 /// Makes sure that a guard stands at a staging path that is empty or has one.
@@ -43,10 +57,10 @@ fn is_file(path: &Path) -> bool {
 /// # Errors
 /// [`Kind::OutcomeUnknown`] when something else stands there.
 pub(super) fn stage(disk: &dyn Disk, path: &Path, swap: &SwapPlan) -> Result<()> {
-    if is_at(path, swap) {
+    if is_at(path, swap)? {
         return Ok(());
     }
-    if super::disk::is_there(path) && !is_any_at(path) {
+    if is_there(path)? && !is_any_at(path)? {
         return Err(Error::new(
             Kind::OutcomeUnknown,
             "stage a guard",

@@ -40,6 +40,7 @@ mod told;
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Held, Standing, SwapPlan, Swapper, Verified};
 use crate::watch::{StepLog, Watch};
+pub use disk::{Disk, RealDisk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use told::Told;
@@ -48,7 +49,7 @@ use transload_store::Engines;
 /// The swap on the file system.
 pub struct FileSwap {
     engines: Arc<dyn Engines>,
-    disk: Box<dyn disk::Disk + Send + Sync>,
+    disk: Box<dyn Disk + Send + Sync>,
     locks: locks::LockTable,
 }
 
@@ -62,10 +63,12 @@ impl FileSwap {
     /// A swapper that tells engines by their files through `engines`.
     #[must_use]
     pub fn new(engines: Arc<dyn Engines>) -> Self {
-        Self::on(Box::new(disk::RealDisk), engines)
+        Self::on(Box::new(RealDisk), engines)
     }
 
-    fn on(disk: Box<dyn disk::Disk + Send + Sync>, engines: Arc<dyn Engines>) -> Self {
+    /// As [`FileSwap::new`], on a disk whose calls a test lets fail.
+    #[must_use]
+    pub fn on(disk: Box<dyn Disk + Send + Sync>, engines: Arc<dyn Engines>) -> Self {
         Self { engines, disk, locks: locks::LockTable::default() }
     }
 

@@ -3,13 +3,14 @@
 //! written, durably, before the first step: a full disk can't stop the swap halfway.
 
 use super::config::{EditedFile, Setting, files};
-use super::disk::{Disk, beside, is_there, parent, replace, stopped};
+use super::disk::{Disk, beside, is_absence, is_there, parent, replace, seen, stopped};
 use super::{attributes, fingerprint, guard};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fingerprint, Move, SwapPlan};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
@@ -68,16 +69,21 @@ impl Slots {
     }
 
     /// Whether all three contents stand where they do when the live one has `setting`.
-    pub(super) fn are_whole(&self, live: &Path, setting: Setting) -> bool {
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the disk can't tell.
+    pub(super) fn are_whole(&self, live: &Path, setting: Setting) -> Result<bool> {
         let [kept, staged] = match setting {
             Setting::Old => [Setting::Guard, Setting::New],
             Setting::Guard => [Setting::Old, Setting::New],
             Setting::New => [Setting::Old, Setting::Guard],
         };
-        let has = |path: &Path, setting| {
-            fs::read(path).is_ok_and(|bytes| digest_of(&bytes) == self.digest(setting))
+        let has = |path: &Path, setting| match fs::read(path) {
+            Ok(bytes) => Ok(digest_of(&bytes) == self.digest(setting)),
+            Err(error) if is_absence(&error) => Ok(false),
+            Err(error) => Err(stopped("read a config file", path, error)),
         };
-        has(live, setting) && has(&self.kept, kept) && has(&self.staged, staged)
+        Ok(has(live, setting)? && has(&self.kept, kept)? && has(&self.staged, staged)?)
     }
 }
 
@@ -101,8 +107,11 @@ pub(super) fn digest_of(bytes: &[u8]) -> String {
 }
 
 /// The inode at `path`; `None` when nothing is there.
-pub(super) fn inode(path: &Path) -> Option<u64> {
-    fs::symlink_metadata(path).ok().map(|metadata| metadata.ino())
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell.
+pub(super) fn inode(path: &Path) -> Result<Option<u64>> {
+    Ok(seen(path)?.map(|metadata| metadata.ino()))
 }
 
 impl Record {
@@ -206,9 +215,8 @@ fn look_at(one: &Move) -> Result<(Pair, Prints)> {
             .with("database", one.database.clone())
             .with("path", path.display().to_string())
     };
-    let look = |path: &Path| {
-        fs::symlink_metadata(path).map_err(|_| refuse("a database isn't where it was", path))
-    };
+    let look =
+        |path: &Path| seen(path)?.ok_or_else(|| refuse("a database isn't where it was", path));
     let (old, new) = (look(&one.live)?, look(&one.target)?);
     if old.is_symlink() {
         return Err(refuse("the path has become a link since the plan was made", &one.live));
@@ -266,9 +274,8 @@ fn slot_paths(
     generation: u32,
 ) -> (PathBuf, PathBuf) {
     let folder = parent(&file.path);
-    let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
-    let mut name = file.path.file_name().unwrap_or_default().to_os_string();
-    name.push(format!(".transload-{attempt}-{generation}"));
+    let mut name = staged_name(swap, file);
+    name.push(generation.to_string());
     let base = match super::exchange::probe(disk, &swap.attempt_dir, folder) {
         Ok(()) => swap.attempt_dir.join("config").join(name),
         Err(_) => folder.join(name),
@@ -280,18 +287,43 @@ fn slot_paths(
 pub(super) fn sweep(disk: &dyn Disk, swap: &SwapPlan, record: &Record) -> Result<()> {
     for one in &swap.moves {
         for path in [&one.kept, &one.target] {
-            if guard::is_any_at(path) {
+            if guard::is_any_at(path)? {
                 super::disk::discard(disk, path)?;
             }
         }
     }
     let slots = record.configs.values().flat_map(|slots| [&slots.kept, &slots.staged]);
     for path in slots.chain(&record.retired) {
-        if is_there(path) {
+        if is_there(path)? {
             super::disk::discard(disk, path)?;
         }
     }
+    sweep_beside_configs(disk, swap)
+}
+
+/// Removes what a disk that failed has left of this attempt beside config files, in no record.
+pub(super) fn sweep_beside_configs(disk: &dyn Disk, swap: &SwapPlan) -> Result<()> {
+    for file in files(swap) {
+        let folder = parent(&file.path);
+        let failed = |error| stopped("look for staged config files", folder, error);
+        let start = staged_name(swap, &file);
+        for entry in fs::read_dir(folder).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+            if name.starts_with(start.as_encoded_bytes()) {
+                super::disk::discard(disk, &path)?;
+            }
+        }
+    }
     Ok(())
+}
+
+/// What the names of a config file's staged contents begin with.
+fn staged_name(swap: &SwapPlan, file: &EditedFile<'_>) -> OsString {
+    let attempt = swap.attempt_dir.file_name().unwrap_or_default().to_string_lossy();
+    let mut name = file.path.file_name().unwrap_or_default().to_os_string();
+    name.push(format!(".transload-{attempt}-"));
+    name
 }
 
 fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {

@@ -1,7 +1,7 @@
 //! Where a home stands, from the disk alone: inodes, guard texts, config values, and the signs
 //! of engines in the directories themselves.
 
-use super::config::{EditedFile, Setting, files};
+use super::config::{Setting, files};
 use super::disk::is_there;
 use super::exchange::is_torn;
 use super::guard;
@@ -65,18 +65,17 @@ pub(super) fn of(swap: &SwapPlan, engines: &dyn Engines) -> Result<Standing> {
 pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
     let configs = files(swap);
     if swap.method == SwapMethod::Rename && !record.freed {
-        let database = |one: &Move| is_torn(&one.kept) || is_torn(&one.target);
-        let config = |file: &EditedFile<'_>| {
-            let slots = record.configs.get(&file.path);
-            slots.is_some_and(|slots| is_torn(&slots.kept) || is_torn(&slots.staged))
-        };
-        if swap.moves.iter().any(database) || configs.iter().any(config) {
-            return Ok(Look::Torn);
+        let databases = swap.moves.iter().flat_map(|one| [&one.kept, &one.target]);
+        let slots = configs.iter().filter_map(|file| record.configs.get(&file.path));
+        for path in databases.chain(slots.flat_map(|slots| [&slots.kept, &slots.staged])) {
+            if is_torn(path)? {
+                return Ok(Look::Torn);
+            }
         }
     }
     let mut state = State { places: Vec::new(), settings: Vec::new() };
     for one in &swap.moves {
-        match place(one, swap, record) {
+        match place(one, swap, record)? {
             Ok(place) => state.places.push(place),
             Err(why) => return Ok(Look::Unknown(why)),
         }
@@ -88,7 +87,7 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
                 file.path.display()
             )));
         }
-        if !is_there(&file.path) {
+        if !is_there(&file.path)? {
             return Ok(Look::Unknown(format!("{} is gone", file.path.display())));
         }
         match file.setting(&file.read()?)? {
@@ -105,49 +104,59 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
 }
 
 /// Where one database stands; a text for a person when nobody can tell.
-fn place(one: &Move, swap: &SwapPlan, record: &Record) -> std::result::Result<Place, String> {
+fn place(
+    one: &Move,
+    swap: &SwapPlan,
+    record: &Record,
+) -> Result<std::result::Result<Place, String>> {
     let Some(pair) = record.databases.get(&one.database) else {
-        return Err(format!("{}: the swap's record doesn't know it", one.database));
+        return Ok(Err(format!("{}: the swap's record doesn't know it", one.database)));
     };
     let (old, new) = (Some(pair.old), Some(pair.new));
-    let [live, target, kept] = [&one.live, &one.target, &one.kept].map(|path| inode(path));
-    if live == old && (record.freed || target == new || target.is_none()) {
+    let (live, target, kept) = (inode(&one.live)?, inode(&one.target)?, inode(&one.kept)?);
+    let waits = kept == old && (target == new || target.is_none());
+    Ok(if live == old && (record.freed || target == new || target.is_none()) {
         Ok(Place::Old)
     } else if live == new && (record.freed || kept == old) {
         Ok(Place::New)
-    } else if guard::is_at(&one.live, swap) && kept == old && (target == new || target.is_none()) {
+    } else if waits && guard::is_at(&one.live, swap)? {
         Ok(Place::Guarded)
-    } else if is_lost(one, swap) && kept == old {
+    } else if kept == old && is_lost(one, swap)? {
         // No node starts on what isn't there, so it counts as guarded; a rollback puts the guard
         // in its place.
         Ok(Place::Guarded)
     } else {
         let known = [(pair.old, "the old database"), (pair.new, "the new database")];
-        let what = |path: &Path| match inode(path) {
-            None => "nothing",
-            Some(_) if guard::is_any_at(path) => "a guard",
-            Some(found) => known
-                .iter()
-                .find(|(inode, _)| *inode == found)
-                .map_or("something unknown", |(_, name)| name),
+        let what = |path: &Path| -> Result<&str> {
+            Ok(match inode(path)? {
+                None => "nothing",
+                Some(_) if guard::is_any_at(path)? => "a guard",
+                Some(found) => known
+                    .iter()
+                    .find(|(inode, _)| *inode == found)
+                    .map_or("something unknown", |(_, name)| name),
+            })
         };
         Err(format!(
             "{}: {} at {}, {} at {}, {} at {}: transload's steps leave no such thing",
             one.database,
-            what(&one.live),
+            what(&one.live)?,
             one.live.display(),
-            what(&one.target),
+            what(&one.target)?,
             one.target.display(),
-            what(&one.kept),
+            what(&one.kept)?,
             one.kept.display()
         ))
-    }
+    })
 }
 
 /// Whether somebody has removed the new database after it was put in: its guard waits where it
 /// came from.
-pub(super) fn is_lost(one: &Move, swap: &SwapPlan) -> bool {
-    !is_there(&one.live) && guard::is_at(&one.target, swap)
+///
+/// # Errors
+/// [`Kind::Stopped`] when the disk can't tell.
+pub(super) fn is_lost(one: &Move, swap: &SwapPlan) -> Result<bool> {
+    Ok(!is_there(&one.live)? && guard::is_at(&one.target, swap)?)
 }
 
 /// Before the record is written nothing has changed place, so anything else is for a person.
@@ -156,13 +165,13 @@ fn without_record(swap: &SwapPlan, engines: &dyn Engines) -> Result<Standing> {
         Ok(Standing::Unknown(format!("{} {what}, but the swap's record is gone", path.display())))
     };
     for one in &swap.moves {
-        if guard::is_any_at(&one.live) {
+        if guard::is_any_at(&one.live)? {
             return unknown(&one.live, "is guarded");
         }
-        if !is_there(&one.live) {
+        if !is_there(&one.live)? {
             return Ok(Standing::Unknown(format!("{} is gone", one.live.display())));
         }
-        if is_there(&one.kept) && !guard::is_any_at(&one.kept) {
+        if is_there(&one.kept)? && !guard::is_any_at(&one.kept)? {
             return unknown(&one.kept, "holds a database");
         }
         if let Some(why) = sign(&one.live, one.from, engines)? {
@@ -187,7 +196,7 @@ fn wrong_sign(
     for (one, place) in swap.moves.iter().zip(&state.places) {
         let signs: &[(&Path, Engine)] = match place {
             Place::Old => &[(&one.live, one.from)],
-            Place::Guarded if inode(&one.target) == pair_of(record, one).map(|pair| pair.new) => {
+            Place::Guarded if inode(&one.target)? == pair_of(record, one).map(|pair| pair.new) => {
                 &[(&one.kept, one.from), (&one.target, one.to)]
             }
             // The new one is lost.

@@ -7,7 +7,7 @@ use super::config::{EditedFile, Setting, files};
 use super::disk::{Disk, is_there, parent, stopped};
 use super::exchange::{exchange, mend, sync_both};
 use super::plan::{Goal, Place, Step, next_step};
-use super::record::{Prints, Record, Slots, sweep};
+use super::record::{Prints, Record, Slots, sweep, sweep_beside_configs};
 use super::standing::{Look, State, is_lost, look, of};
 use super::{fingerprint, guard};
 use crate::error::{Error, Kind, Result};
@@ -61,7 +61,7 @@ pub(super) fn forward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
 pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     let Some(mut record) = Record::load(swap)? else {
         return match of(swap, tools.engines)? {
-            Standing::Old => Ok(()),
+            Standing::Old => sweep_beside_configs(tools.disk, swap),
             Standing::New | Standing::Between => Err(unknown("the swap's record is gone".into())),
             Standing::Unknown(why) => Err(unknown(why)),
         };
@@ -81,7 +81,10 @@ pub(super) fn backward(swap: &SwapPlan, tools: Tools<'_>) -> Result<()> {
     kept_is_whole(swap, &record)?;
     let untouched = new_is_untouched(swap, &record)?;
     restage(swap, &record, tools.disk)?;
-    for one in swap.moves.iter().filter(|one| is_lost(one, swap)) {
+    for one in &swap.moves {
+        if !is_lost(one, swap)? {
+            continue;
+        }
         let name = format!("guard {}, whose new database is gone", one.database);
         step(tools.log, &name, || {
             let failed = |error| stopped("guard a path", &one.live, error);
@@ -134,7 +137,7 @@ fn drive(swap: &SwapPlan, record: &mut Record, goal: Goal, tools: Tools<'_>) -> 
         match next {
             Step::Config(which, setting) => {
                 let (file, from) = (&configs[which], state.settings[which]);
-                if !slots_of(record, file)?.are_whole(&file.path, from) {
+                if !slots_of(record, file)?.are_whole(&file.path, from)? {
                     if goal == Goal::New {
                         return Err(file
                             .changed("the file was changed while the swap was going on")
@@ -215,7 +218,7 @@ fn unchanged(swap: &SwapPlan, record: &Record) -> Result<()> {
 fn restage(swap: &SwapPlan, record: &Record, disk: &dyn Disk) -> Result<()> {
     let state = known(look(swap, record)?)?;
     for (one, place) in swap.moves.iter().zip(&state.places) {
-        if *place == Place::New && !is_there(&one.target) {
+        if *place == Place::New && !is_there(&one.target)? {
             let folder = parent(&one.target);
             std::fs::create_dir_all(folder)
                 .map_err(|error| stopped("make a folder", folder, error))?;
@@ -246,7 +249,7 @@ pub(super) fn new_is_untouched(swap: &SwapPlan, record: &Record) -> Result<bool>
     let state = known(look(swap, record)?)?;
     for (one, place) in swap.moves.iter().zip(&state.places) {
         let new = if *place == Place::New { &one.live } else { &one.target };
-        if !is_there(new) || fingerprint::of(new)? != prints_of(one, &prints)?.new {
+        if !is_there(new)? || fingerprint::of(new)? != prints_of(one, &prints)?.new {
             return Ok(false);
         }
     }

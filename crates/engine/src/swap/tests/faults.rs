@@ -129,6 +129,92 @@ fn a_disk_that_fails_at_any_call_of_the_rollback_leaves_a_way_back() {
     METHODS.iter().for_each(|method| at_every_call(*method, swap_back_on, to_the_old));
 }
 
+/// A disk that can't exchange, so that config files are staged beside the live ones, and that
+/// fills up: a write is made, said to have failed, and so do all that follow.
+struct FillsUp {
+    writes_left: std::sync::atomic::AtomicI64,
+}
+
+impl disk::Disk for FillsUp {
+    fn exchange(&self, _: &Path, _: &Path) -> std::io::Result<()> {
+        Err(std::io::ErrorKind::Unsupported.into())
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        disk::RealDisk.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        disk::RealDisk.link(from, to)
+    }
+    fn write(&self, path: &Path, bytes: &[u8], like: Option<&Path>) -> std::io::Result<()> {
+        match self.writes_left.fetch_sub(1, std::sync::atomic::Ordering::SeqCst) {
+            1.. => disk::RealDisk.write(path, bytes, like),
+            0 => disk::RealDisk
+                .write(path, bytes, like)
+                .and(Err(std::io::ErrorKind::StorageFull.into())),
+            _ => Err(std::io::ErrorKind::StorageFull.into()),
+        }
+    }
+    fn remove_file(&self, path: &Path) -> std::io::Result<()> {
+        disk::RealDisk.remove_file(path)
+    }
+    fn create_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.create_dir(folder)
+    }
+    fn remove_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.remove_dir(folder)
+    }
+    fn set_modified(&self, folder: &Path, at: std::time::SystemTime) -> std::io::Result<()> {
+        disk::RealDisk.set_modified(folder, at)
+    }
+    fn sync_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.sync_dir(folder)
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_configs_are_staged_leaves_nothing_beside_them() {
+    let mut left_in_between = 0;
+    for writes in 0.. {
+        let rig = Rig::new(SwapMethod::Rename);
+        let before = rig.contents();
+        let disk = FillsUp { writes_left: writes.into() };
+        let swapper = FileSwap::on(Box::new(disk), rig.engines.clone());
+        let ended = swapper.cut_over(&rig.swap, &rig.verified, &Stop::never());
+        left_in_between += u64::from(ended.is_err() && rig.contents() != before);
+        rig.backward().unwrap();
+        assert_eq!(rig.contents(), before, "{writes} writes");
+        if ended.is_ok() {
+            break;
+        }
+    }
+    assert!(left_in_between > 4, "nothing was staged beside a config file");
+}
+
+#[test]
+fn a_path_that_cannot_be_looked_at_is_not_taken_for_absent() {
+    type Act = fn(&Rig) -> Result<()>;
+    let acts: [Act; 4] = [
+        |rig| rig.swapper().standing(&rig.swap).map(drop),
+        |rig| rig.backward(),
+        |rig| rig.forward(),
+        |rig| rig.swapper().free(&rig.swap, &Stop::never()),
+    ];
+    for act in acts {
+        let rig = Rig::new(SwapMethod::Exchange);
+        rig.forward().unwrap();
+        let [kept, away] = ["kept", "away"].map(|name| rig.swap.attempt_dir.join(name));
+        std::fs::rename(&kept, &away).unwrap();
+        // A link to itself: whatever is asked about it is answered by an error.
+        std::os::unix::fs::symlink(&kept, &kept).unwrap();
+        assert_eq!(act(&rig).unwrap_err().kind(), Kind::Stopped);
+        std::fs::remove_file(&kept).unwrap();
+        std::fs::rename(&away, &kept).unwrap();
+        assert_eq!(rig.standing(), Standing::New);
+        rig.backward().unwrap();
+        assert_eq!(rig.standing(), Standing::Old);
+    }
+}
+
 #[test]
 fn a_full_disk_once_the_record_is_written_does_not_stop_the_swap() {
     // Only names change after the record, so no write may be needed.
