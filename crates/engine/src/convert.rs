@@ -323,7 +323,7 @@ impl Drop for Staging {
 
 /// Moves, and fails when something has come to stand at `to` in the meantime, where the file
 /// system can tell.
-fn move_to_where_nothing_is(from: &Path, to: &Path) -> std::io::Result<()> {
+pub(crate) fn move_to_where_nothing_is(from: &Path, to: &Path) -> std::io::Result<()> {
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => fs::rename(from, to),
         other => Ok(other?),

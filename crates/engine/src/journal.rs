@@ -8,16 +8,19 @@
 //! `steps` and `events` (number to JSON).
 
 use crate::chunks::{ChunkLog, CopiedChunk, VerifiedChunk, not_copied};
+use crate::convert::move_to_where_nothing_is;
 use crate::error::{Error, Kind, Result};
 use crate::identity::HomeIdentity;
 use crate::phase::{Phase, State};
 use crate::watch::{StepHook, StepLog};
+use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, TableDefinition,
-    WriteTransaction,
+    Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    TableDefinition, WriteTransaction,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 use transload_store::KeyRange;
@@ -116,20 +119,39 @@ impl Journal {
     /// [`Kind::Refused`] when another process owns it, when a newer transload wrote it, or when
     /// it belongs to another home.
     pub fn open(state_dir: &Path, home: &HomeIdentity, hook: StepHook) -> Result<Self> {
+        Self::open_on(journal_file, state_dir, home, hook)
+    }
+
+    /// As [`Journal::open`], with the file opened by `file`: tests let its calls fail.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_on<B: StorageBackend>(
+        file: impl FnOnce(&Path) -> std::result::Result<B, DatabaseError>,
+        state_dir: &Path,
+        home: &HomeIdentity,
+        hook: StepHook,
+    ) -> Result<Self> {
         let path = Self::path_in(state_dir);
         let refused = |message: String| {
             Error::new(Kind::Refused, "open the journal", message)
                 .with("path", path.display().to_string())
         };
-        let db =
-            Database::builder().set_cache_size(CACHE_BYTES).create(&path).map_err(|error| {
-                match error {
-                    DatabaseError::DatabaseAlreadyOpen => refused(
-                        "another transload owns this home's journal".into(),
-                    )
-                    .next("`transload status HOME` shows it; `transload halt HOME` stops it"),
-                    other => refused(other.to_string()),
+        let unnamed = path.with_extension("new");
+        let is_new = fs::symlink_metadata(&path).is_err();
+        if is_new {
+            discard(&unnamed).map_err(|error| refused(error.to_string()))?;
+        }
+        let db = file(if is_new { &unnamed } else { &path })
+            .and_then(|file| {
+                Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)
+            })
+            .map_err(|error| match error {
+                DatabaseError::DatabaseAlreadyOpen => {
+                    refused("another transload owns this home's journal".into())
+                        .next("`transload status HOME` shows it; `transload halt HOME` stops it")
                 }
+                other => refused(other.to_string()),
             })?;
         let this = Self { db, path: path.clone(), hook };
         (this.hook)("journal: opened");
@@ -154,6 +176,14 @@ impl Journal {
                     ));
             }
             Some(_) => {}
+        }
+        if is_new {
+            // A journal has its name only once it is whole: nobody could read one that a full
+            // disk or a crash has cut short.
+            move_to_where_nothing_is(&unnamed, &this.path)
+                .and_then(|()| File::open(state_dir)?.sync_all())
+                .map_err(|error| refused(error.to_string()))?;
+            (this.hook)("journal: named");
         }
         Ok(this)
     }
@@ -451,6 +481,22 @@ impl StepLog for AttemptSteps<'_> {
     fn call(&self, call: &str) {
         (self.journal.hook)(call);
     }
+}
+
+fn discard(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// Opens the journal's file, or makes it.
+///
+/// # Errors
+/// Those of opening a file.
+pub(crate) fn journal_file(path: &Path) -> std::result::Result<FileBackend, DatabaseError> {
+    let mut options = File::options();
+    FileBackend::new(options.read(true).write(true).create(true).truncate(false).open(path)?)
 }
 
 fn put_meta<T: Serialize>(tx: &WriteTransaction, name: &str, value: &T) -> Result<()> {

@@ -199,6 +199,69 @@ fn garbage_is_no_journal() {
     refusal(place.open());
 }
 
+/// A file that takes so many writes and then no more, the last of them by half.
+#[derive(Debug)]
+struct FillingUp {
+    file: FileBackend,
+    writes_left: std::sync::atomic::AtomicU64,
+}
+
+impl FillingUp {
+    fn open(path: &Path, writes: u64) -> std::result::Result<Self, DatabaseError> {
+        Ok(Self { file: journal_file(path)?, writes_left: writes.into() })
+    }
+}
+
+impl StorageBackend for FillingUp {
+    fn len(&self) -> std::io::Result<u64> {
+        self.file.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.file.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.file.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.file.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        use std::sync::atomic::Ordering;
+        let take = |left: u64| left.checked_sub(1);
+        match self.writes_left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take) {
+            Ok(_) => self.file.write(offset, data),
+            Err(_) => {
+                self.file.write(offset, &data[..data.len() / 2])?;
+                Err(std::io::ErrorKind::StorageFull.into())
+            }
+        }
+    }
+}
+
+#[test]
+fn a_disk_that_fills_up_while_a_journal_is_made_leaves_no_half_one_in_the_way() {
+    for writes in 0..1_000 {
+        let place = Place::new();
+        let (folder, identity) = (place.folder.path(), place.identity());
+        let file = |path: &Path| FillingUp::open(path, writes);
+        let made = Journal::open_on(file, folder, &identity, no_hook());
+        let is_made = made.is_ok();
+        drop(made);
+        assert_eq!(Journal::path_in(folder).exists(), is_made, "{writes} writes");
+        let journal = place.open().unwrap();
+        assert_eq!(journal.state().unwrap(), State::In(Phase::Planned));
+        if is_made {
+            assert!(writes > 2, "the disk never was full");
+            return;
+        }
+    }
+    panic!("a journal takes more writes than can be");
+}
+
 #[test]
 fn the_hook_hears_of_every_durable_step() {
     let place = Place::new();
@@ -212,6 +275,7 @@ fn the_hook_hears_of_every_durable_step() {
     let expected = [
         "journal: opened",
         "journal: begun",
+        "journal: named",
         "journal: attempt begun",
         "begin guard",
         "done guard",

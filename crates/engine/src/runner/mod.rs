@@ -26,7 +26,7 @@ use crate::error::{Error, Kind, Result};
 use crate::history::keep_plan;
 use crate::identity::HomeIdentity;
 use crate::invariant::{Observed, violations};
-use crate::journal::Journal;
+use crate::journal::{Journal, journal_file};
 use crate::moves::{Held, SwapPlan, Swapper, Verified};
 use crate::phase::{Event, Phase, State, next};
 use crate::plan::Plan;
@@ -35,6 +35,7 @@ use crate::preflight::{Ground, Preflight, preflight};
 use crate::report::{PhaseTime, RunReport};
 use crate::status::StatusFile;
 use crate::watch::Watch;
+use redb::{DatabaseError, StorageBackend};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,6 +95,19 @@ impl<'a> Migration<'a> {
     /// [`Kind::Refused`] when there is no home, another process owns it, or its journal is
     /// another home's or a newer transload's.
     pub fn open(path: &Path, world: World<'a>, watch: &Watch) -> Result<Self> {
+        Self::open_on(journal_file, path, world, watch)
+    }
+
+    /// As [`Migration::open`], with the journal's file opened by `file`: tests let its calls fail.
+    ///
+    /// # Errors
+    /// As [`Migration::open`].
+    pub fn open_on<B: StorageBackend>(
+        file: impl FnOnce(&Path) -> std::result::Result<B, DatabaseError>,
+        path: &Path,
+        world: World<'a>,
+        watch: &Watch,
+    ) -> Result<Self> {
         let root = real_folder(path)?;
         refuse_what_is_no_text(&root)?;
         let state_dir = state_dir_of(&root);
@@ -105,7 +119,7 @@ impl<'a> Migration<'a> {
         make_folder(&state_dir)?;
         watch.step("state folder made");
         let identity = HomeIdentity::of(&root)?;
-        let journal = Journal::open(&state_dir, &identity, Arc::clone(&watch.hook))?;
+        let journal = Journal::open_on(file, &state_dir, &identity, Arc::clone(&watch.hook))?;
         let (state, attempt) = (journal.state()?, journal.attempt()?);
         let (profile, home) = match state.phase() {
             Phase::CuttingOver | Phase::RollingBack => home_at_swap(&journal, &root, world)?,
