@@ -13,7 +13,7 @@
 //!    since 1, and version and logs belong together. Else back to 1.
 
 use super::fault::corrupt;
-use super::files::{current, log_name, log_numbers, read_manifest, table_names};
+use super::files::{OnDisk, current, log_name, log_numbers, read_manifest, table_names};
 use super::manifest::Manifest;
 use std::collections::BTreeSet;
 use std::fs;
@@ -77,8 +77,8 @@ fn turn(
     linked: &mut BTreeSet<String>,
     meanwhile: &mut dyn FnMut(Moment),
 ) -> Result<bool> {
-    let name = current(dir)?;
-    let mut bytes = read_manifest(dir, &name)?;
+    let name = current(&OnDisk, dir)?;
+    let mut bytes = read_manifest(&OnDisk, dir, &name)?;
     let manifest = Manifest::parse(&name, bytes.clone())?;
     meanwhile(Moment::ManifestRead);
 
@@ -105,7 +105,7 @@ fn turn(
     }
     meanwhile(Moment::LogsCopied);
 
-    let unmoved = current(dir)? == name && read_manifest(dir, &name)? == bytes;
+    let unmoved = current(&OnDisk, dir)? == name && read_manifest(&OnDisk, dir, &name)? == bytes;
     if !unmoved {
         return Ok(false);
     }
@@ -121,7 +121,7 @@ fn turn(
 
 /// A table that isn't there: compacted away when the manifest has moved on, else lost.
 fn missing(dir: &Path, manifest: &Manifest, number: u64) -> Result<bool> {
-    if Manifest::load(dir)? != *manifest {
+    if Manifest::load(&OnDisk, dir)? != *manifest {
         return Ok(false);
     }
     let [name, _] = table_names(number);

@@ -9,7 +9,7 @@
 
 use super::encoding::{prefixed, varint};
 use super::fault::{corrupt, sound, unknown};
-use super::files::{current, read_manifest};
+use super::files::{Files, current, read_manifest};
 use super::internal_key::{TAG_BYTES, user};
 use super::log::{End, records};
 use std::collections::BTreeMap;
@@ -64,9 +64,9 @@ struct Said {
 
 impl Manifest {
     /// Reads the current manifest of the database at `dir`.
-    pub(super) fn load(dir: &Path) -> Result<Self> {
-        let name = current(dir)?;
-        let bytes = read_manifest(dir, &name)?;
+    pub(super) fn load(files: &dyn Files, dir: &Path) -> Result<Self> {
+        let name = current(files, dir)?;
+        let bytes = read_manifest(files, dir, &name)?;
         Self::parse(&name, bytes)
     }
 

@@ -6,7 +6,7 @@
 
 use super::encoding::{length, u32_at, u64_at};
 use super::fault::{READ, corrupt, sound, unknown};
-use super::files::{log_name, log_numbers};
+use super::files::{Files, log_name, log_numbers, read_whole};
 use super::internal_key::{SEQUENCE_MAX, Tagged};
 use super::log::{End, records};
 use super::manifest::Manifest;
@@ -46,7 +46,12 @@ pub(super) struct MemTable {
 impl MemTable {
     /// Replays the logs that the manifest still needs. A torn record may only be the last thing
     /// in all of them.
-    pub(super) fn replay(dir: &Path, manifest: &Manifest, memory_bytes_max: u64) -> Result<Self> {
+    pub(super) fn replay(
+        files: &dyn Files,
+        dir: &Path,
+        manifest: &Manifest,
+        memory_bytes_max: u64,
+    ) -> Result<Self> {
         let mut table = Self::default();
         let mut numbers = log_numbers(dir)?;
         numbers.retain(|number| manifest.needs_log(*number));
@@ -58,7 +63,7 @@ impl MemTable {
         let mut room = Room::new(memory_bytes_max);
         let mut torn: Option<(u64, u64)> = None;
         for number in numbers {
-            let bytes = room.read_log(dir, number)?;
+            let bytes = room.read_log(files, dir, number)?;
             let before = table.entries.len();
             let end = table.add_log(bytes, &log_name(number))?;
             if let Some((torn, offset)) = torn
@@ -143,7 +148,7 @@ impl Room {
         Self { limit_bytes, left_bytes: limit_bytes }
     }
 
-    fn read_log(&mut self, dir: &Path, number: u64) -> Result<Vec<u8>> {
+    fn read_log(&mut self, files: &dyn Files, dir: &Path, number: u64) -> Result<Vec<u8>> {
         let name = log_name(number);
         let path = dir.join(&name);
         let failed = |error| Error::io(READ, &path, error);
@@ -156,7 +161,7 @@ impl Room {
                 .with("limit_bytes", self.limit_bytes.to_string()));
         };
         self.left_bytes = left;
-        fs::read(&path).map_err(failed)
+        read_whole(files, &path, size_bytes)
     }
 }
 
@@ -237,6 +242,7 @@ impl Batch<'_> {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::leveldb::files::OnDisk;
     use crate::leveldb::log::tests::write;
     use proptest::prelude::*;
 
@@ -286,10 +292,10 @@ pub(super) mod tests {
         put(4, b"not needed any more");
         put(5, &whole[..whole.len() - 1]);
         put(6, b"");
-        let table = MemTable::replay(dir.path(), &manifest(5), 0).unwrap();
+        let table = MemTable::replay(&OnDisk, dir.path(), &manifest(5), 0).unwrap();
         assert_eq!(table.len(), 1);
         put(6, &write(&[batch(3, &[(b"c", Some(b"1"))])]));
-        let error = MemTable::replay(dir.path(), &manifest(5), 0).unwrap_err();
+        let error = MemTable::replay(&OnDisk, dir.path(), &manifest(5), 0).unwrap_err();
         assert_eq!(error.kind(), Kind::Corrupt);
         assert_eq!(error.context()[0], ("file", "000005.log".to_owned()));
     }
@@ -298,10 +304,10 @@ pub(super) mod tests {
     fn a_missing_log_is_lost_data_and_not_an_empty_database() {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(
-            MemTable::replay(dir.path(), &manifest(5), 0).unwrap_err().kind(),
+            MemTable::replay(&OnDisk, dir.path(), &manifest(5), 0).unwrap_err().kind(),
             Kind::Corrupt
         );
-        assert_eq!(MemTable::replay(dir.path(), &manifest(0), 0).unwrap().len(), 0);
+        assert_eq!(MemTable::replay(&OnDisk, dir.path(), &manifest(0), 0).unwrap().len(), 0);
     }
 
     #[test]
@@ -309,7 +315,7 @@ pub(super) mod tests {
         let dir = tempfile::tempdir().unwrap();
         let log = fs::File::create(dir.path().join(log_name(5))).unwrap();
         log.set_len(LOG_BYTES_MIN + 1).unwrap();
-        let replay = |memory| MemTable::replay(dir.path(), &manifest(5), memory);
+        let replay = |memory| MemTable::replay(&OnDisk, dir.path(), &manifest(5), memory);
         assert_eq!(replay(0).unwrap_err().kind(), Kind::Limit);
         // With room for it, a log of zeros is one that was never written.
         assert_eq!(replay(LOG_BYTES_MAX).unwrap().len(), 0);

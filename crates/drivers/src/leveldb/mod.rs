@@ -11,6 +11,8 @@
 //! Memory: the logs (half of what the caller gives, 64 MiB at least), caches of as much, and for
 //! each table that a cursor stands in one block and one span of 16 to 256 KiB, read ahead.
 
+#[cfg(test)]
+mod ailing;
 mod block;
 mod cache;
 pub mod decoders;
@@ -32,6 +34,7 @@ mod walk;
 
 pub use link::link_snapshot;
 
+use files::OnDisk;
 use snapshot::LevelDbSnapshot;
 use std::path::Path;
 use std::sync::Arc;
@@ -48,7 +51,7 @@ use transload_store::{
 /// themselves; [`transload_store::Kind::UnknownFormat`] for a foreign key order or a newer
 /// manifest.
 pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
-    let snapshot = LevelDbSnapshot::open(path, options.memory_bytes_max)?;
+    let snapshot = LevelDbSnapshot::open(Arc::new(OnDisk), path, options.memory_bytes_max)?;
     Ok(Box::new(LevelDb { snapshot: Arc::new(snapshot) }))
 }
 
@@ -57,7 +60,7 @@ pub fn open(path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
 /// # Errors
 /// As [`open`].
 pub fn check_manifest(path: &Path) -> Result<()> {
-    manifest::Manifest::load(path).map(drop)
+    manifest::Manifest::load(&OnDisk, path).map(drop)
 }
 
 /// What LevelDB promises, whoever writes it.

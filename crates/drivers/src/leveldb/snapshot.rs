@@ -1,6 +1,7 @@
 //! One version of a database, as the seam's snapshot.
 
 use super::fault::corrupt;
+use super::files::Files;
 use super::internal_key::has_value;
 use super::merge::MergeCursor;
 use super::sampling;
@@ -25,9 +26,9 @@ impl LevelDbSnapshot {
     /// Reads manifest and logs of `dir`, and checks that every table is there.
     ///
     /// Half of `memory_bytes_max` is for caches.
-    pub(super) fn open(dir: &Path, memory_bytes_max: u64) -> Result<Self> {
-        let version = Version::load(dir, memory_bytes_max)?;
-        let tables = Tables::new(dir, memory_bytes_max / 2);
+    pub(super) fn open(files: Arc<dyn Files>, dir: &Path, memory_bytes_max: u64) -> Result<Self> {
+        let version = Version::load(&*files, dir, memory_bytes_max)?;
+        let tables = Tables::new(files, dir, memory_bytes_max / 2);
         tables.check_present(version.runs.iter().flat_map(|run| run.files()))?;
         let cursor_bytes_max =
             usize::try_from(memory_bytes_max / CURSOR_MEMORY_PART).unwrap_or(usize::MAX);

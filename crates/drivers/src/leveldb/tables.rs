@@ -4,11 +4,11 @@
 use super::block::BlockCursor;
 use super::cache::Cache;
 use super::fault::{READ, corrupt};
-use super::files::table_names;
+use super::files::{Files, table_names};
 use super::internal_key::{TAG_MAX, Tagged, user};
 use super::manifest::TableFile;
-use super::table::{Handle, Opened, Table};
-use std::fs::{self, File};
+use super::table::{Handle, Opened, ReadAt, Table};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +24,8 @@ type BlockId = (u64, u64);
 /// Opens tables and reads blocks.
 pub(super) struct Tables {
     dir: PathBuf,
-    files: Cache<u64, Arc<File>>,
+    files: Arc<dyn Files>,
+    open: Cache<u64, Arc<dyn ReadAt>>,
     opened: Cache<u64, Opened>,
     blocks: Cache<BlockId, Arc<Vec<u8>>>,
 }
@@ -38,11 +39,12 @@ struct Found {
 
 impl Tables {
     /// Tables of `dir`; indexes and blocks are cached up to `cache_bytes_max`.
-    pub(super) fn new(dir: &Path, cache_bytes_max: u64) -> Self {
+    pub(super) fn new(files: Arc<dyn Files>, dir: &Path, cache_bytes_max: u64) -> Self {
         let bytes = usize::try_from(cache_bytes_max).unwrap_or(usize::MAX) / 2;
         Self {
             dir: dir.to_owned(),
-            files: Cache::new(OPEN_FILES_MAX),
+            files,
+            open: Cache::new(OPEN_FILES_MAX),
             opened: Cache::new(bytes),
             blocks: Cache::new(bytes),
         }
@@ -69,13 +71,13 @@ impl Tables {
     /// The table `file`, opened.
     pub(super) fn get(&self, file: &TableFile) -> Result<Table> {
         let number = file.number;
-        let open = match self.files.get(&number) {
+        let open = match self.open.get(&number) {
             Some(open) => open,
             None => {
                 let path = self.find(number)?.path;
-                let open = File::open(&path).map_err(|error| Error::io(READ, &path, error))?;
-                let open = Arc::new(open);
-                self.files.put(number, Arc::clone(&open), 1);
+                let open = self.files.open(&path);
+                let open = open.map_err(|error| Error::io(READ, &path, error))?;
+                self.open.put(number, Arc::clone(&open), 1);
                 open
             }
         };

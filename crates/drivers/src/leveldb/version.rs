@@ -5,7 +5,7 @@
 //! where they don't, they are put together too. Few runs mean few comparisons.
 
 use super::fault::READ;
-use super::files::current;
+use super::files::{Files, current};
 use super::internal_key::{TAG_MAX, Tagged, order, split, user};
 use super::manifest::{Manifest, TableFile};
 use super::memtable::MemTable;
@@ -59,10 +59,10 @@ pub(super) struct Version {
 impl Version {
     /// Reads manifest and logs of `dir`. Should a process be writing there after all, that is
     /// noticed: what was flushed meanwhile must not be missing from both.
-    pub(super) fn load(dir: &Path, memory_bytes_max: u64) -> Result<Self> {
-        let manifest = Manifest::load(dir)?;
-        let logs = MemTable::replay(dir, &manifest, memory_bytes_max);
-        if !is_current(dir, &manifest)? {
+    pub(super) fn load(files: &dyn Files, dir: &Path, memory_bytes_max: u64) -> Result<Self> {
+        let manifest = Manifest::load(files, dir)?;
+        let logs = MemTable::replay(files, dir, &manifest, memory_bytes_max);
+        if !is_current(files, dir, &manifest)? {
             let what = "the directory changed while it was read: a process is writing it";
             return Err(Error::new(Kind::Busy, READ, what)
                 .with("path", dir.display().to_string())
@@ -74,14 +74,14 @@ impl Version {
 }
 
 /// Whether nothing was appended to a manifest since it was read, and it is still the one.
-fn is_current(dir: &Path, manifest: &Manifest) -> Result<bool> {
+fn is_current(files: &dyn Files, dir: &Path, manifest: &Manifest) -> Result<bool> {
     let path = dir.join(&manifest.name);
     let bytes = match fs::metadata(&path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
         Err(error) => return Err(Error::io(READ, &path, error)),
     };
-    Ok(bytes == manifest.file_bytes && current(dir)? == manifest.name)
+    Ok(bytes == manifest.file_bytes && current(files, dir)? == manifest.name)
 }
 
 /// Puts tables into as few runs as possible.
