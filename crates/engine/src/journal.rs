@@ -195,14 +195,6 @@ impl Journal {
             }
             Some(_) => {}
         }
-        if is_new {
-            // A journal has its name only once it is whole: nobody could read one that a full
-            // disk or a crash has cut short.
-            move_to_where_nothing_is(&unnamed, &this.path)
-                .and_then(|()| File::open(state_dir)?.sync_all())
-                .map_err(|error| refused(error.to_string()))?;
-            (this.hook)("journal: named");
-        }
         Ok(this)
     }
 
