@@ -54,8 +54,9 @@ fn a_key_that_is_longer_than_the_engine_takes_is_refused_in_the_plan_with_databa
             assert_eq!(migrated.code, 3, "{engine}: {}", migrated.said);
             assert!(!copy.home().join(".transload/attempts").exists(), "{engine}: an attempt");
         }
-        let before = imprint(copy.beside("").as_path());
-        let target = copy.beside("target");
+        let before = imprint(&index);
+        let elsewhere = tempfile::tempdir().unwrap();
+        let target = elsewhere.path().join("target");
         let converted = transload(&[
             "convert",
             text(&index),
@@ -69,8 +70,8 @@ fn a_key_that_is_longer_than_the_engine_takes_is_refused_in_the_plan_with_databa
         for word in words.into_iter().chain(["tx_index.db"]) {
             assert!(converted.said.contains(word), "{engine}: {word}: {}", converted.said);
         }
-        let after = imprint(copy.beside("").as_path());
-        assert_eq!(changed(&before, &after), Vec::<PathBuf>::new(), "{engine}");
+        assert_eq!(changed(&before, &imprint(&index)), Vec::<PathBuf>::new(), "{engine}");
+        assert_eq!(std::fs::read_dir(elsewhere.path()).unwrap().count(), 0, "{engine}");
     }
 }
 
@@ -152,7 +153,7 @@ fn a_home_on_badgerdb_is_read_and_verified_and_stays_there() {
     )
     .unwrap();
     let folder = |name: &str| home.join("data").join(name).with_extension("");
-    let untouched = imprint(&home);
+    let untouched = imprint(&home.join("data"));
     let after: Vec<String> = NODE_DATABASES.iter().map(|name| root(&folder(name))).collect();
     assert_eq!(after, before);
     let verified = call("verify", &home, &[]);
@@ -166,7 +167,7 @@ fn a_home_on_badgerdb_is_read_and_verified_and_stays_there() {
     drop(held);
     let refused = call("plan", &home, &["--to", "goleveldb"]);
     assert_eq!(refused.code, 3, "{}", refused.said);
-    assert_eq!(changed(&untouched, &imprint(&home)), [home.join(".transload")]);
+    assert_eq!(changed(&untouched, &imprint(&home.join("data"))), Vec::<PathBuf>::new());
     let back = copy.beside("blockstore.db");
     let source = folder("blockstore.db");
     let returned = transload(&["convert", text(&source), text(&back), "--to", "goleveldb"]);
