@@ -41,6 +41,7 @@ const LANES: &[Lane] = &[
     ("helper", "our Go: the helper, and foreign code on our proofs; vet and tests", helper_lane),
     ("test", "unit, property, contract, golden and command-line tests", tests),
     ("crash", "killed at every durable step, then resumed", crash),
+    ("faults", "I/O calls, system calls, frames and stored bytes that go wrong", faults),
     ("fixtures", "every node home of a folder, end to end", fixtures),
     ("real", "real node software on what we wrote", real),
 ];
@@ -203,6 +204,22 @@ fn crash(settings: &Settings) -> Result<Tally> {
     // Real nodes look at what a killed swap leaves.
     nodes::build()?;
     own_lane(settings, "crash")
+}
+
+fn faults(settings: &Settings) -> Result<Tally> {
+    if !helper::has_go() {
+        return Ok(Tally::missing("Go: no fault struck a migration to Pebble"));
+    }
+    let mut tally = own_lane(settings, "faults")?;
+    // Short ones are among the ordinary tests; here they are as long as the environment says.
+    for (programs, filter) in
+        [(["--test", "engine"].as_slice(), "campaign"), (&["--lib"], "ailing")]
+    {
+        let all = ["--workspace", "--all-features"].iter().chain(programs);
+        let arguments: Vec<&str> = all.copied().chain([filter, "--", "--nocapture"]).collect();
+        add_tests(&mut tally, &mut cargo_test(settings, &arguments))?;
+    }
+    Ok(tally)
 }
 
 fn fixtures(settings: &Settings) -> Result<Tally> {

@@ -2,11 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test whose world can't be built must fail")]
 
+mod ailing;
+mod campaign;
 mod chain;
 mod convert;
 mod crash;
 mod faults;
 mod files;
+mod luck;
 mod plain_swap;
 mod run;
 mod verify;
