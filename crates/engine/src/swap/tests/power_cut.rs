@@ -137,7 +137,7 @@ impl PowerDisk {
                 // As often nearly all as half of them.
                 let rare = chance.coin();
                 (0..count)
-                    .map(|_| if rare { chance.next() % 8 > 0 } else { chance.coin() })
+                    .map(|_| if rare { !chance.next().is_multiple_of(8) } else { chance.coin() })
                     .collect()
             }));
             masks
