@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::Estimate;
+use crate::tally::aligned_ranges;
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
 use transload_model::engine::Engine;
@@ -14,7 +15,11 @@ use transload_store::{KeyRange, Scan, Snapshot};
 const SAMPLE_BYTES_MAX: u64 = 16 << 20;
 
 /// A sample of one database ends after this much time.
-const SAMPLE_TIME_MAX: Duration = Duration::from_millis(500);
+const SAMPLE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A sample is taken at so many places: a block store begins with millions of small index
+/// entries, which say nothing of the parts of blocks behind them.
+const SAMPLE_PLACES: u32 = 16;
 
 /// Targets may need this much more than their sources, in percent: another engine compresses
 /// otherwise, and a log stands beside its table for a while.
@@ -26,6 +31,8 @@ const STATE_BYTES: u64 = 64 << 20;
 /// What a sample read of a database showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
+    /// Entries read.
+    pub entries: u64,
     /// Key and value bytes read.
     pub bytes: u64,
     /// What that stretch takes on disk, as the engine says.
@@ -36,42 +43,104 @@ pub struct Sample {
     pub whole: bool,
 }
 
-/// Reads and hashes the beginning of a database.
+impl Sample {
+    /// About how many entries and how many key and value bytes a database of so many bytes on
+    /// disk has.
+    #[must_use]
+    pub fn extrapolated(&self, bytes_on_disk: u64) -> (u64, u64) {
+        if self.whole {
+            return (self.entries, self.bytes);
+        }
+        let all = |seen: u64| {
+            let all = u128::from(seen) * u128::from(bytes_on_disk)
+                / u128::from(self.bytes_on_disk.max(1));
+            u64::try_from(all).unwrap_or(u64::MAX)
+        };
+        (all(self.entries), all(self.bytes))
+    }
+}
+
+/// Reads and hashes a small database whole, of a large one a little at places all over it.
 ///
 /// # Errors
 /// Those of reading.
 pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Result<Sample> {
     let fault = |error| Error::reading("read a sample", error);
-    let began = Instant::now();
-    let mut scan = Scan::new(snapshot, &KeyRange::all()).map_err(fault)?;
-    let mut walk = ChunkWalk::new(layout);
+    let ranges = places(snapshot, layout).map_err(fault)?;
+    let places = u32::try_from(ranges.len()).unwrap_or(u32::MAX).max(1);
     let mut sample = Sample::default();
-    let mut last = Vec::new();
-    loop {
-        watch.go_on("read a sample")?;
-        let Some((key, value)) = scan.next().map_err(fault)? else {
-            sample.whole = true;
-            break;
-        };
-        // A disorder is the verification's to report, with names.
-        let _ = walk.push(key, value);
-        sample.bytes += (key.len() + value.len()) as u64;
-        if sample.bytes >= SAMPLE_BYTES_MAX || began.elapsed() >= SAMPLE_TIME_MAX {
-            last = key.to_vec();
-            break;
-        }
+    for range in &ranges {
+        let (bytes_max, time_max) =
+            (SAMPLE_BYTES_MAX / u64::from(places), SAMPLE_TIME_MAX / places);
+        let began = Instant::now();
+        let end = sample_place(snapshot, layout, range, &mut sample, watch, |bytes| {
+            bytes >= bytes_max || began.elapsed() >= time_max
+        })?;
+        sample.time += began.elapsed();
+        sample.whole = end.is_none() && places == 1;
+        let read = end.map_or_else(
+            || range.clone(),
+            |last| KeyRange { start: range.start.clone(), end: Some(last) },
+        );
+        sample.bytes_on_disk += snapshot.approximate_bytes(&read).map_err(fault)?;
     }
-    sample.time = began.elapsed();
-    let range = if sample.whole { KeyRange::all() } else { KeyRange::new(Vec::new(), last) };
-    sample.bytes_on_disk = snapshot.approximate_bytes(&range).map_err(fault)?;
     Ok(sample)
 }
 
-/// How much slower than reading a target takes data in, in percent of the reading time. Rough
-/// figures of `docs/performance.md`; the sample can't show them without writing.
+/// Reads from the beginning of `range` until `enough`; where it stopped before the end.
+fn sample_place(
+    snapshot: &dyn Snapshot,
+    layout: &dyn Layout,
+    range: &KeyRange,
+    sample: &mut Sample,
+    watch: &Watch,
+    enough: impl Fn(u64) -> bool,
+) -> Result<Option<Vec<u8>>> {
+    let fault = |error| Error::reading("read a sample", error);
+    let mut scan = Scan::new(snapshot, range).map_err(fault)?;
+    let mut walk = ChunkWalk::new(layout);
+    let mut bytes = 0;
+    while let Some((key, value)) = scan.next().map_err(fault)? {
+        watch.go_on("read a sample")?;
+        // A disorder is the verification's to report, with names.
+        let _ = walk.push(key, value);
+        let length = (key.len() + value.len()) as u64;
+        bytes += length;
+        sample.bytes += length;
+        sample.entries += 1;
+        if enough(bytes) {
+            return Ok(Some(key.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// Everything, or ranges that begin in the middle of each of [`SAMPLE_PLACES`] parts.
+fn places(snapshot: &dyn Snapshot, layout: &dyn Layout) -> transload_store::Result<Vec<KeyRange>> {
+    let all = KeyRange::all();
+    let bytes = snapshot.approximate_bytes(&all)?;
+    if bytes <= SAMPLE_BYTES_MAX {
+        return Ok(vec![all]);
+    }
+    let halves = aligned_ranges(snapshot, layout, bytes / u64::from(2 * SAMPLE_PLACES))?;
+    let stride = halves.len().div_ceil(SAMPLE_PLACES as usize).max(2);
+    let places: Vec<KeyRange> = halves.into_iter().skip(1).step_by(stride).collect();
+    Ok(if places.is_empty() { vec![all] } else { places })
+}
+
+/// Both sides are read, hashed and compared: in percent of reading and hashing one.
+const VERIFY_PERCENT: u64 = 225;
+
+/// The chain's checks, of a block store and of all versions of an application, in percent of
+/// reading and hashing them.
+const CERTIFY_PERCENT: u64 = 600;
+
+/// What writing a target takes beside reading, in percent of the reading time. Rough figures of
+/// `docs/performance.md`; the sample can't show them without writing.
 fn write_percent(engine: Engine) -> u64 {
     match engine {
-        Engine::Pebble1 | Engine::Pebble2 | Engine::Rocksdb => 100,
+        Engine::Pebble1 | Engine::Pebble2 => 190,
+        Engine::Rocksdb => 100,
         Engine::Goleveldb => 250,
         Engine::Redb | Engine::Lmdb => 200,
         Engine::Sqlite => 300,
@@ -105,6 +174,7 @@ pub fn estimate(
     engine: Engine,
     other_volume: bool,
     cadence: Cadence,
+    workers: u64,
 ) -> Estimate {
     let source_bytes_on_disk: u64 = databases.iter().map(|database| database.bytes_on_disk).sum();
     let (mut read_millis, mut sampled, mut sample_millis) = (0u64, 0u64, 0u64);
@@ -120,13 +190,14 @@ pub fn estimate(
             u64::try_from(all).unwrap_or(u64::MAX)
         };
     }
-    let copy_millis =
-        read_millis.saturating_add(read_millis.saturating_mul(write_percent(engine)) / 100);
-    let verify_millis = read_millis.saturating_mul(2);
-    let copy_seconds = copy_millis.div_ceil(1000);
-    let verify_seconds = verify_millis.div_ceil(1000);
+    let workers = workers.max(1);
+    let seconds =
+        |percent: u64| (read_millis.saturating_mul(percent) / 100 / workers).div_ceil(1000);
+    let copy_seconds = seconds(100 + write_percent(engine));
+    let verify_seconds = seconds(VERIFY_PERCENT);
+    let certify_seconds = seconds(CERTIFY_PERCENT);
     // The swap itself is a few renames and syncs.
-    let stop_seconds = copy_seconds + verify_seconds + 1;
+    let stop_seconds = copy_seconds + verify_seconds + certify_seconds + 1;
     let targets =
         source_bytes_on_disk.saturating_add(source_bytes_on_disk / 100 * SPACE_MARGIN_PERCENT);
     let stop_blocks = cadence
@@ -139,14 +210,15 @@ pub fn estimate(
         target_dir_bytes_needed: if other_volume { targets } else { 0 },
         copy_seconds,
         verify_seconds,
+        certify_seconds,
         stop_seconds,
         stop_blocks,
         stop_note: stop_note(stop_blocks, cadence),
         basis: format!(
             "read and hashed {sampled} bytes of {} databases in {sample_millis} ms with one \
-             thread; writing {engine} taken at {} % of reading, the verification reads both \
-             sides; the chain's checks come on top; space: files as they are plus \
-             {SPACE_MARGIN_PERCENT} %",
+             thread; in percent of that time: writing {engine} {}, reading both sides back \
+             {VERIFY_PERCENT}, the chain's checks {CERTIFY_PERCENT}; divided among {workers} \
+             threads; space: files as they are plus {SPACE_MARGIN_PERCENT} %",
             databases.len(),
             write_percent(engine),
         ),
@@ -187,20 +259,48 @@ mod tests {
         let snapshot = store.snapshot().unwrap();
         let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
         assert!(sample.whole);
-        assert_eq!((sample.bytes, sample.bytes_on_disk), (100, 100));
+        assert_eq!((sample.entries, sample.bytes, sample.bytes_on_disk), (1, 100, 100));
+        assert_eq!(sample.extrapolated(5_000), (1, 100));
+    }
+
+    #[test]
+    fn a_large_database_is_sampled_all_over_and_not_at_its_beginning_alone() {
+        // As a block store: many small index entries, then parts of blocks.
+        let index = (0..20_000u32).map(|n| ([b"B", &n.to_be_bytes()[..]].concat(), vec![0; 35]));
+        let parts = (0..500u32).map(|n| ([b"P", &n.to_be_bytes()[..]].concat(), vec![0; 64 << 10]));
+        let store = MemoryStore::with(index.chain(parts));
+        let layout = RawLayout::new(TableName::new("raw").unwrap());
+        let snapshot = store.snapshot().unwrap();
+        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        assert!(!sample.whole);
+        assert!(sample.bytes <= SAMPLE_BYTES_MAX * 2, "{}", sample.bytes);
+        let mean = sample.bytes / sample.entries;
+        assert!(mean > 60_000, "entries of {mean} bytes");
+        let disk = snapshot.approximate_bytes(&KeyRange::all()).unwrap();
+        let (_, bytes) = sample.extrapolated(disk);
+        assert!(bytes.abs_diff(disk) < disk / 4, "{bytes} of {disk}");
     }
 
     #[test]
     fn the_time_grows_with_what_was_not_sampled() {
-        let sample =
-            Sample { bytes: 100, bytes_on_disk: 50, time: Duration::from_secs(1), whole: false };
+        let sample = Sample {
+            entries: 1,
+            bytes: 100,
+            bytes_on_disk: 50,
+            time: Duration::from_secs(1),
+            whole: false,
+        };
+        assert_eq!(sample.extrapolated(5_000), (100, 10_000));
         let database = Sampled { name: "a.db", bytes_on_disk: 5_000, sample };
         let cadence =
             Cadence { block_interval_millis: Some(5_000), signed_blocks_window: Some(1_000) };
-        let estimate = estimate(&[database], Engine::Pebble2, false, cadence);
-        assert_eq!((estimate.copy_seconds, estimate.verify_seconds), (200, 200));
-        assert_eq!(estimate.stop_blocks, Some(81));
-        assert!(estimate.stop_note.contains("81 of the 1000"), "{}", estimate.stop_note);
+        let one = estimate(&[database], Engine::Rocksdb, false, cadence, 1);
+        assert_eq!((one.copy_seconds, one.verify_seconds, one.certify_seconds), (200, 225, 600));
+        let estimate = estimate(&[database], Engine::Rocksdb, false, cadence, 2);
+        assert_eq!((estimate.copy_seconds, estimate.verify_seconds), (100, 113));
+        assert_eq!(estimate.stop_seconds, 100 + 113 + 300 + 1);
+        assert_eq!(estimate.stop_blocks, Some(103));
+        assert!(estimate.stop_note.contains("103 of the 1000"), "{}", estimate.stop_note);
         assert_eq!(estimate.staging_bytes_needed, 6_500 + STATE_BYTES);
         assert_eq!(estimate.target_dir_bytes_needed, 0);
     }

@@ -9,6 +9,7 @@
 mod event;
 mod progress;
 mod sink;
+mod work;
 
 pub use event::{Event, Stage};
 pub use progress::{Progress, View};
