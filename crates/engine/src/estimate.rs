@@ -3,6 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::plan::Estimate;
+use crate::tally::aligned_ranges;
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
 use transload_model::engine::Engine;
@@ -15,7 +16,11 @@ use transload_store::{KeyRange, Scan, Snapshot};
 const SAMPLE_BYTES_MAX: u64 = 16 << 20;
 
 /// A sample of one database ends after this much time.
-const SAMPLE_TIME_MAX: Duration = Duration::from_millis(500);
+const SAMPLE_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// A sample is taken at so many places: a block store begins with millions of small index
+/// entries, which say nothing of the parts of blocks behind them.
+const SAMPLE_PLACES: u32 = 16;
 
 /// Targets may need this much more than their sources, in percent: another engine compresses
 /// otherwise, and a log stands beside its table for a while.
@@ -27,6 +32,8 @@ const STATE_BYTES: u64 = 64 << 20;
 /// What a sample read of a database showed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sample {
+    /// Entries read.
+    pub entries: u64,
     /// Key and value bytes read.
     pub bytes: u64,
     /// What that stretch takes on disk, as the engine says.
@@ -37,42 +44,107 @@ pub struct Sample {
     pub whole: bool,
 }
 
-/// Reads and hashes the beginning of a database.
+impl Sample {
+    /// About how many entries and how many key and value bytes a database of so many bytes on
+    /// disk has.
+    #[must_use]
+    pub fn extrapolated(&self, bytes_on_disk: u64) -> (u64, u64) {
+        if self.whole {
+            return (self.entries, self.bytes);
+        }
+        let all = |seen: u64| {
+            let all = u128::from(seen) * u128::from(bytes_on_disk)
+                / u128::from(self.bytes_on_disk.max(1));
+            u64::try_from(all).unwrap_or(u64::MAX)
+        };
+        (all(self.entries), all(self.bytes))
+    }
+}
+
+/// Reads and hashes a small database whole, of a large one a little at places all over it.
 ///
 /// # Errors
 /// Those of reading.
 pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Result<Sample> {
     let fault = |error| Error::reading("read a sample", error);
-    let began = Instant::now();
-    let mut scan = Scan::new(snapshot, &KeyRange::all()).map_err(fault)?;
-    let mut walk = ChunkWalk::new(layout);
+    let ranges = places(snapshot, layout).map_err(fault)?;
+    let places = u32::try_from(ranges.len()).unwrap_or(u32::MAX).max(1);
     let mut sample = Sample::default();
-    let mut last = Vec::new();
-    loop {
-        watch.go_on("read a sample")?;
-        let Some((key, value)) = scan.next().map_err(fault)? else {
-            sample.whole = true;
-            break;
-        };
-        // A disorder is the verification's to report, with names.
-        let _ = walk.push(key, value);
-        sample.bytes += (key.len() + value.len()) as u64;
-        if sample.bytes >= SAMPLE_BYTES_MAX || began.elapsed() >= SAMPLE_TIME_MAX {
-            last = key.to_vec();
-            break;
-        }
+    for range in &ranges {
+        let (bytes_max, time_max) =
+            (SAMPLE_BYTES_MAX / u64::from(places), SAMPLE_TIME_MAX / places);
+        let began = Instant::now();
+        let end = sample_place(snapshot, layout, range, &mut sample, watch, |bytes| {
+            bytes >= bytes_max || began.elapsed() >= time_max
+        })?;
+        sample.time += began.elapsed();
+        sample.whole = end.is_none() && *range == KeyRange::all();
+        let read = end.map_or_else(
+            || range.clone(),
+            |last| KeyRange { start: range.start.clone(), end: Some(last) },
+        );
+        sample.bytes_on_disk += snapshot.approximate_bytes(&read).map_err(fault)?;
     }
-    sample.time = began.elapsed();
-    let range = if sample.whole { KeyRange::all() } else { KeyRange::new(Vec::new(), last) };
-    sample.bytes_on_disk = snapshot.approximate_bytes(&range).map_err(fault)?;
     Ok(sample)
 }
 
-/// How much slower than reading a target takes data in, in percent of the reading time. Rough
-/// figures of `docs/performance.md`; the sample can't show them without writing.
+/// Reads from the beginning of `range` until `enough`; where it stopped before the end.
+fn sample_place(
+    snapshot: &dyn Snapshot,
+    layout: &dyn Layout,
+    range: &KeyRange,
+    sample: &mut Sample,
+    watch: &Watch,
+    enough: impl Fn(u64) -> bool,
+) -> Result<Option<Vec<u8>>> {
+    let fault = |error| Error::reading("read a sample", error);
+    let mut scan = Scan::new(snapshot, range).map_err(fault)?;
+    let mut walk = ChunkWalk::new(layout);
+    let mut bytes = 0;
+    while let Some((key, value)) = scan.next().map_err(fault)? {
+        watch.go_on("read a sample")?;
+        // A disorder is the verification's to report, with names.
+        let _ = walk.push(key, value);
+        let length = (key.len() + value.len()) as u64;
+        bytes += length;
+        sample.bytes += length;
+        sample.entries += 1;
+        if enough(bytes) {
+            return Ok(Some(key.to_vec()));
+        }
+    }
+    Ok(None)
+}
+
+/// Everything, or ranges that begin in the middle of each of [`SAMPLE_PLACES`] parts.
+fn places(snapshot: &dyn Snapshot, layout: &dyn Layout) -> transload_store::Result<Vec<KeyRange>> {
+    let all = KeyRange::all();
+    let bytes = snapshot.approximate_bytes(&all)?;
+    if bytes <= SAMPLE_BYTES_MAX {
+        return Ok(vec![all]);
+    }
+    let halves = aligned_ranges(snapshot, layout, bytes / u64::from(2 * SAMPLE_PLACES))?;
+    let stride = halves.len().div_ceil(SAMPLE_PLACES as usize).max(2);
+    let places: Vec<KeyRange> = halves.into_iter().skip(1).step_by(stride).collect();
+    Ok(if places.is_empty() { vec![all] } else { places })
+}
+
+/// Both sides are read, hashed and compared: in percent of reading and hashing one.
+const VERIFY_PERCENT: u64 = 225;
+
+/// The chain's checks, of a block store and of all versions of an application, in percent of
+/// reading and hashing them.
+const CERTIFY_PERCENT: u64 = 600;
+
+/// How often the chain's checks read what they check, at least.
+const CERTIFY_READS: u64 = 1;
+
+/// What writing a target takes beside reading, in percent of the reading time. Rough figures of
+/// `docs/performance.md`; the sample can't show them without writing.
 fn write_percent(engine: Engine) -> u64 {
     match engine {
-        Engine::Pebble1 | Engine::Pebble2 | Engine::Rocksdb => 100,
+        Engine::Pebble1 | Engine::Pebble2 => 80,
+        Engine::Rocksdb => 100,
         Engine::Goleveldb | Engine::Cleveldb => 250,
         Engine::Redb | Engine::Lmdb => 200,
         Engine::Sqlite | Engine::Bbolt | Engine::Badgerdb => 300,
@@ -90,18 +162,6 @@ pub struct Sampled<'a> {
     pub sample: Sample,
 }
 
-impl Sampled<'_> {
-    /// About how many key and value bytes it has.
-    fn bytes(&self) -> u64 {
-        let Sample { bytes, bytes_on_disk, whole, .. } = self.sample;
-        if whole {
-            return bytes;
-        }
-        let all = u128::from(bytes) * u128::from(self.bytes_on_disk);
-        u64::try_from(all / u128::from(bytes_on_disk.max(1))).unwrap_or(u64::MAX)
-    }
-}
-
 /// What the stop means to a validator.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Cadence {
@@ -111,13 +171,14 @@ pub struct Cadence {
     pub signed_blocks_window: Option<u64>,
 }
 
-/// The estimate for these databases, within limits on the pace.
+/// The estimate for these databases, by so many workers within limits on the pace.
 #[must_use]
 pub fn estimate(
     databases: &[Sampled<'_>],
     engine: Engine,
     other_volume: bool,
     cadence: Cadence,
+    workers: u64,
     pace: PaceLimits,
 ) -> Estimate {
     let source_bytes_on_disk: u64 = databases.iter().map(|database| database.bytes_on_disk).sum();
@@ -127,26 +188,30 @@ pub fn estimate(
         let millis = u64::try_from(database.sample.time.as_millis()).unwrap_or(u64::MAX).max(1);
         sampled += database.sample.bytes;
         sample_millis += millis;
-        bytes = bytes.saturating_add(database.bytes());
-        read_millis += if database.sample.whole {
+        bytes = bytes.saturating_add(database.sample.extrapolated(database.bytes_on_disk).1);
+        let all = if database.sample.whole {
             millis
         } else {
             let all = u128::from(millis) * u128::from(database.bytes_on_disk)
                 / u128::from(database.sample.bytes_on_disk.max(1));
             u64::try_from(all).unwrap_or(u64::MAX)
         };
+        read_millis = read_millis.saturating_add(all);
     }
-    let copy_millis =
-        read_millis.saturating_add(read_millis.saturating_mul(write_percent(engine)) / 100);
-    let copy_millis = held_up(copy_millis, pace)
-        .max(takes(bytes, pace.read_bytes_per_second_max))
-        .max(takes(bytes, pace.write_bytes_per_second_max));
-    let verify_millis = held_up(read_millis.saturating_mul(2), pace)
-        .max(takes(bytes.saturating_mul(2), pace.read_bytes_per_second_max));
-    let copy_seconds = copy_millis.div_ceil(1000);
-    let verify_seconds = verify_millis.div_ceil(1000);
+    let workers = workers.max(1);
+    let threads_percent = threads_percent(workers, pace);
+    let work_millis = |percent: u64| read_millis.saturating_mul(percent) / threads_percent;
+    let reading_millis =
+        |times: u64| millis_at(pace.read_bytes_per_second_max, bytes.saturating_mul(times));
+    let copy_seconds = work_millis(100 + write_percent(engine))
+        .max(reading_millis(1))
+        .max(millis_at(pace.write_bytes_per_second_max, bytes))
+        .div_ceil(1000);
+    let verify_seconds = work_millis(VERIFY_PERCENT).max(reading_millis(2)).div_ceil(1000);
+    let certify_seconds =
+        work_millis(CERTIFY_PERCENT).max(reading_millis(CERTIFY_READS)).div_ceil(1000);
     // The swap itself is a few renames and syncs.
-    let stop_seconds = copy_seconds + verify_seconds + 1;
+    let stop_seconds = copy_seconds + verify_seconds + certify_seconds + 1;
     let targets =
         source_bytes_on_disk.saturating_add(source_bytes_on_disk / 100 * SPACE_MARGIN_PERCENT);
     let stop_blocks = cadence
@@ -159,34 +224,35 @@ pub fn estimate(
         target_dir_bytes_needed: if other_volume { targets } else { 0 },
         copy_seconds,
         verify_seconds,
+        certify_seconds,
         stop_seconds,
         stop_blocks,
         stop_note: stop_note(stop_blocks, cadence),
         basis: format!(
             "read and hashed {sampled} bytes of {} databases in {sample_millis} ms with one \
-             thread; writing {engine} taken at {} % of reading, the verification reads both \
-             sides; the chain's checks come on top; space: files as they are plus \
-             {SPACE_MARGIN_PERCENT} %{held}",
+             thread; in percent of that time: writing {engine} {}, reading both sides back \
+             {VERIFY_PERCENT}, the chain's checks {CERTIFY_PERCENT}; divided among {workers} \
+             threads{held}; space: files as they are plus {SPACE_MARGIN_PERCENT} %",
             databases.len(),
             write_percent(engine),
-            held = if pace.any() { "; held to the limits on the pace" } else { "" },
+            held = if pace.any() { ", held to the limits on the pace" } else { "" },
         ),
     }
 }
 
 /// Milliseconds that `bytes` take at a limit; none without one.
-fn takes(bytes: u64, bytes_per_second_max: u64) -> u64 {
+fn millis_at(bytes_per_second_max: u64, bytes: u64) -> u64 {
     let millis = (u128::from(bytes) * 1000).checked_div(u128::from(bytes_per_second_max));
     u64::try_from(millis.unwrap_or(0)).unwrap_or(u64::MAX)
 }
 
-/// What one thread does in `millis`, within a limit on processor time.
-fn held_up(millis: u64, pace: PaceLimits) -> u64 {
+/// What the workers get done in percent of one thread, within a limit on processor time.
+fn threads_percent(workers: u64, pace: PaceLimits) -> u64 {
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    let threads = workers.saturating_mul(100);
     match u64::from(pace.cpu_percent_max).saturating_mul(cores) {
-        // A thread has no more than its core.
-        0 | 100.. => millis,
-        percent => millis.saturating_mul(100) / percent,
+        0 => threads,
+        allowed => threads.min(allowed),
     }
 }
 
@@ -224,42 +290,99 @@ mod tests {
         let snapshot = store.snapshot().unwrap();
         let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
         assert!(sample.whole);
-        assert_eq!((sample.bytes, sample.bytes_on_disk), (100, 100));
+        assert_eq!((sample.entries, sample.bytes, sample.bytes_on_disk), (1, 100, 100));
+        assert_eq!(sample.extrapolated(5_000), (1, 100));
+    }
+
+    #[test]
+    fn a_large_database_is_sampled_all_over_and_not_at_its_beginning_alone() {
+        // As a block store: many small index entries, then parts of blocks.
+        let index = (0..20_000u32).map(|n| ([b"B", &n.to_be_bytes()[..]].concat(), vec![0; 35]));
+        let parts = (0..500u32).map(|n| ([b"P", &n.to_be_bytes()[..]].concat(), vec![0; 64 << 10]));
+        let store = MemoryStore::with(index.chain(parts));
+        let layout = RawLayout::new(TableName::new("raw").unwrap());
+        let snapshot = store.snapshot().unwrap();
+        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        assert!(!sample.whole);
+        assert!(sample.bytes <= SAMPLE_BYTES_MAX * 2, "{}", sample.bytes);
+        let mean = sample.bytes / sample.entries;
+        assert!(mean > 60_000, "entries of {mean} bytes");
+        let disk = snapshot.approximate_bytes(&KeyRange::all()).unwrap();
+        let (_, bytes) = sample.extrapolated(disk);
+        assert!(bytes.abs_diff(disk) < disk / 4, "{bytes} of {disk}");
+    }
+
+    #[test]
+    fn a_sample_that_reaches_the_end_from_the_middle_is_not_the_whole() {
+        let two = (0..2u8).map(|n| (vec![n], vec![0; 12 << 20]));
+        let store = MemoryStore::with(two);
+        let layout = RawLayout::new(TableName::new("raw").unwrap());
+        let snapshot = store.snapshot().unwrap();
+        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        assert_eq!((sample.entries, sample.whole), (1, false));
+        let disk = snapshot.approximate_bytes(&KeyRange::all()).unwrap();
+        assert_eq!(sample.extrapolated(disk).0, 2);
     }
 
     #[test]
     fn the_time_grows_with_what_was_not_sampled() {
-        let sample =
-            Sample { bytes: 100, bytes_on_disk: 50, time: Duration::from_secs(1), whole: false };
+        let sample = Sample {
+            entries: 1,
+            bytes: 100,
+            bytes_on_disk: 50,
+            time: Duration::from_secs(1),
+            whole: false,
+        };
+        assert_eq!(sample.extrapolated(5_000), (100, 10_000));
         let database = Sampled { name: "a.db", bytes_on_disk: 5_000, sample };
         let cadence =
             Cadence { block_interval_millis: Some(5_000), signed_blocks_window: Some(1_000) };
-        let estimate =
-            estimate(&[database], Engine::Pebble2, false, cadence, PaceLimits::default());
-        assert_eq!((estimate.copy_seconds, estimate.verify_seconds), (200, 200));
-        assert_eq!(estimate.stop_blocks, Some(81));
-        assert!(estimate.stop_note.contains("81 of the 1000"), "{}", estimate.stop_note);
+        let pace = PaceLimits::default();
+        let one = estimate(&[database], Engine::Rocksdb, false, cadence, 1, pace);
+        assert_eq!((one.copy_seconds, one.verify_seconds, one.certify_seconds), (200, 225, 600));
+        let estimate = estimate(&[database], Engine::Rocksdb, false, cadence, 2, pace);
+        assert_eq!((estimate.copy_seconds, estimate.verify_seconds), (100, 113));
+        assert_eq!(estimate.stop_seconds, 100 + 113 + 300 + 1);
+        assert_eq!(estimate.stop_blocks, Some(103));
+        assert!(estimate.stop_note.contains("103 of the 1000"), "{}", estimate.stop_note);
         assert_eq!(estimate.staging_bytes_needed, 6_500 + STATE_BYTES);
         assert_eq!(estimate.target_dir_bytes_needed, 0);
     }
 
     #[test]
     fn a_limit_on_the_pace_is_in_the_time() {
-        // 10,000 key and value bytes; unhindered, copy and verification take 200 s each.
-        let sample =
-            Sample { bytes: 100, bytes_on_disk: 50, time: Duration::from_secs(1), whole: false };
+        // 10,000 key and value bytes; one thread copies unhindered in 200 s, compares in 225 s and
+        // checks in 600 s.
+        let sample = Sample {
+            entries: 1,
+            bytes: 100,
+            bytes_on_disk: 50,
+            time: Duration::from_secs(1),
+            whole: false,
+        };
         let database = Sampled { name: "a.db", bytes_on_disk: 5_000, sample };
-        let within = |pace| {
-            let estimate = estimate(&[database], Engine::Pebble2, false, Cadence::default(), pace);
-            (estimate.copy_seconds, estimate.verify_seconds)
+        let within = |workers, pace| {
+            let cadence = Cadence::default();
+            let estimate = estimate(&[database], Engine::Rocksdb, false, cadence, workers, pace);
+            let Estimate { copy_seconds, verify_seconds, certify_seconds, .. } = estimate;
+            assert_eq!(estimate.stop_seconds, copy_seconds + verify_seconds + certify_seconds + 1);
+            (copy_seconds, verify_seconds, certify_seconds)
         };
         let none = PaceLimits::default();
-        assert_eq!(within(none), (200, 200));
-        assert_eq!(within(PaceLimits { read_bytes_per_second_max: 20, ..none }), (500, 1_000));
-        assert_eq!(within(PaceLimits { write_bytes_per_second_max: 10, ..none }), (1_000, 200));
-        let (copy, verify) = within(PaceLimits { cpu_percent_max: 1, ..none });
+        let read = |rate| PaceLimits { read_bytes_per_second_max: rate, ..none };
+        let write = |rate| PaceLimits { write_bytes_per_second_max: rate, ..none };
+        assert_eq!(within(1, none), (200, 225, 600));
+        assert_eq!(within(1, read(20)), (500, 1_000, 600));
+        assert_eq!(within(1, read(10)), (1_000, 2_000, 1_000));
+        assert_eq!(within(1, write(10)), (1_000, 225, 600));
+        // More threads don't go beyond a limit.
+        assert_eq!(within(4, read(20)), (500, 1_000, 500));
         let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-        let expected = if cores < 100 { 20_000 / cores } else { 200 };
-        assert!(copy == verify && copy.abs_diff(expected) <= 1, "{copy} {verify} {expected}");
+        let slowed = |seconds: u64| (seconds * 100).div_ceil(cores.min(100));
+        let cpu = PaceLimits { cpu_percent_max: 1, ..none };
+        assert_eq!(within(1, cpu), (slowed(200), slowed(225), slowed(600)));
+        if cores <= 100 {
+            assert_eq!(within(8, cpu), within(1, cpu));
+        }
     }
 }

@@ -155,8 +155,11 @@ pub struct Estimate {
     pub target_dir_bytes_needed: u64,
     /// Seconds for the copy.
     pub copy_seconds: u64,
-    /// Seconds for reading both sides back; the chain's checks come on top.
+    /// Seconds for reading both sides back.
     pub verify_seconds: u64,
+    /// Seconds for the chain's checks.
+    #[serde(default)]
+    pub certify_seconds: u64,
     /// Seconds in which the node can't run: from the copy's begin to the end of the swap.
     pub stop_seconds: u64,
     /// What the stop means in blocks, when the block interval is known.
@@ -214,6 +217,12 @@ pub struct PlannedDatabase {
     pub known: bool,
     /// Bytes of its files.
     pub bytes_on_disk: u64,
+    /// About how many key and value bytes it has, by a sample; absent when it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes_estimate: Option<u64>,
+    /// About how many entries it has, by a sample; absent when it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entries_estimate: Option<u64>,
     /// What the source promises; absent when the database stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_guarantees: Option<Guarantees>,
@@ -384,6 +393,8 @@ pub(crate) mod tests {
             layout: "raw".into(),
             known: true,
             bytes_on_disk: 10,
+            bytes_estimate: None,
+            entries_estimate: None,
             source_guarantees: None,
             target_guarantees: None,
             weaker: Vec::new(),

@@ -163,10 +163,17 @@ pub fn make_plan(
     for database in open.databases().filter(|open| moved.contains(&open.database.name)) {
         let sample = sample(&*database.snapshot, &*database.layout, watch)?;
         let name = database.database.name.as_str();
-        sampled.push(Sampled { name, bytes_on_disk: database.recognised.bytes_on_disk, sample });
+        let bytes_on_disk = database.recognised.bytes_on_disk;
+        let (entries, bytes) = sample.extrapolated(bytes_on_disk);
+        for planned in databases.iter_mut().filter(|planned| planned.name == name) {
+            (planned.entries_estimate, planned.bytes_estimate) = (Some(entries), Some(bytes));
+        }
+        sampled.push(Sampled { name, bytes_on_disk, sample });
     }
     watch.tell(Event::StageEnded { stage: Stage::Measuring });
     let other_volume = request.target_dir.is_some();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores_used = request.limits.workers_that_fit().min(cores) as u64;
     let places = Places {
         staging_dir: staging_dir(&home, &state_dir, &databases)?,
         state_dir,
@@ -202,7 +209,14 @@ pub fn make_plan(
         places,
         limits: request.limits,
         verify: request.verify.clone(),
-        estimate: estimate(&sampled, request.engine, other_volume, cadence, request.limits.pace()),
+        estimate: estimate(
+            &sampled,
+            request.engine,
+            other_volume,
+            cadence,
+            cores_used,
+            request.limits.pace(),
+        ),
         invariants: request.invariants.clone(),
         databases,
         config,
@@ -267,6 +281,8 @@ fn plan_database(
         layout: open.layout.id().to_owned(),
         known: database.known,
         bytes_on_disk: open.recognised.bytes_on_disk,
+        bytes_estimate: None,
+        entries_estimate: None,
         source_guarantees: target.is_some().then_some(source),
         target_guarantees: target,
         weaker,

@@ -69,6 +69,20 @@ pub enum Event {
         /// Which.
         stage: Stage,
     },
+    /// The stage will come to this database. What is said of all of them before the first begins
+    /// makes the whole known.
+    DatabaseExpected {
+        /// The stage.
+        stage: Stage,
+        /// The database.
+        database: String,
+        /// Bytes of its files.
+        bytes_on_disk: u64,
+        /// About how many key and value bytes it has.
+        bytes: u64,
+        /// About how many entries it has.
+        entries: u64,
+    },
     /// Work on a database was laid out in chunks.
     DatabaseBegan {
         /// The stage.
@@ -130,7 +144,7 @@ pub enum Event {
         /// What went wrong.
         why: String,
     },
-    /// Records looked at by the chain's checks.
+    /// How far the chain's checks are, in parts that take about equally long.
     Certified {
         /// So far.
         done: u64,

@@ -10,6 +10,7 @@ mod event;
 mod pace;
 mod progress;
 mod sink;
+mod work;
 
 pub use event::{Event, Stage};
 pub use pace::{PaceLimits, Wait, WaitReason, WaitTime};

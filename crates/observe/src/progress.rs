@@ -1,19 +1,32 @@
 //! How far a stage is, how fast it goes, and how long it will still take.
 //!
-//! Promises: the fraction never goes beyond 1 and reaches it only when every chunk is done; a
-//! chunk that is tried again is not counted twice; the estimate of what is to do grows with
-//! what is seen, never the other way round; after a change of the limits on the pace the rate is
-//! measured anew, so that the remaining time follows.
+//! Fraction and remaining time follow from work, not from bytes: a database of small entries
+//! takes several times as long as one of large entries with the same bytes.
+//!
+//! Promises: the fraction never goes beyond 1 and reaches it only when every chunk of every
+//! database that was announced is done; a chunk that is tried again is not counted twice; after
+//! a change of the limits on the pace the rates are measured anew, so that the remaining time
+//! follows.
 
+use crate::work::{Expected, Line, sum};
 use crate::{Event, PaceLimits, Stage, Wait};
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-/// The rate is taken over this much time.
+/// The rate that is shown is taken over this much time.
 const RATE_WINDOW: Duration = Duration::from_secs(20);
+
+/// Over less time than this no rate is measured.
+const RATE_TIME_MIN: Duration = Duration::from_millis(200);
 
 /// Samples kept for the rate: enough for one every 100 ms of the window.
 const RATE_SAMPLES_MAX: usize = 200;
+
+/// Marks kept for the remaining time; when there are more, every other is dropped.
+const MARKS_MAX: usize = 256;
+
+/// Marks are at least this far apart.
+const MARK_SPACING: Duration = Duration::from_millis(100);
 
 /// Progress of the stage that runs now.
 #[derive(Clone, Debug, Default)]
@@ -23,49 +36,11 @@ pub struct Progress {
     databases: BTreeMap<String, Line>,
     certified: Option<(u64, u64)>,
     samples: VecDeque<(Duration, u64)>,
+    marks: Vec<(Duration, u64)>,
     retried: u64,
     failed: u64,
     limits: PaceLimits,
     waits: Vec<Wait>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Line {
-    chunks: u64,
-    chunks_done: u64,
-    chunks_before: u64,
-    bytes_estimate: u64,
-    entries_done: u64,
-    bytes_done: u64,
-    open: BTreeMap<u64, (u64, u64)>,
-}
-
-impl Line {
-    fn entries(&self) -> u64 {
-        self.entries_done + self.open.values().map(|(entries, _)| entries).sum::<u64>()
-    }
-
-    fn bytes(&self) -> u64 {
-        self.bytes_done + self.open.values().map(|(_, bytes)| bytes).sum::<u64>()
-    }
-
-    fn is_done(&self) -> bool {
-        self.chunks_done >= self.chunks
-    }
-
-    /// What is to do in all: the estimate (of bytes on disk, which may be compressed), or what
-    /// the chunks done so far promise when that is more. When chunks are left, a little is left
-    /// too.
-    fn total(&self) -> u64 {
-        if self.is_done() {
-            return self.bytes();
-        }
-        let done = u128::from(self.chunks_done - self.chunks_before);
-        let to_do = u128::from(self.chunks - self.chunks_before);
-        let promised = (u128::from(self.bytes_done) * to_do).checked_div(done).unwrap_or(0);
-        let promised = u64::try_from(promised).unwrap_or(u64::MAX);
-        self.bytes_estimate.max(promised).max(self.bytes().saturating_add(1))
-    }
 }
 
 /// Progress at one moment.
@@ -114,12 +89,23 @@ impl Progress {
                 let (stage, began) = (Some(*stage), now);
                 *self = Self { stage, began, limits, waits, ..Self::default() };
             }
+            Event::DatabaseExpected { database, bytes_on_disk, bytes, entries, .. } => {
+                let (bytes_on_disk, bytes, entries) = (*bytes_on_disk, *bytes, *entries);
+                let line = Line {
+                    chunks: 1,
+                    bytes_estimate: bytes_on_disk,
+                    expected: Some(Expected { bytes_on_disk, bytes, entries }),
+                    ..Line::default()
+                };
+                self.databases.insert(database.clone(), line);
+            }
             Event::DatabaseBegan { database, chunks, chunks_done, bytes_estimate, .. } => {
                 let line = Line {
                     chunks: *chunks,
                     chunks_done: *chunks_done,
                     chunks_before: *chunks_done,
                     bytes_estimate: *bytes_estimate,
+                    expected: self.databases.get(database).and_then(|line| line.expected),
                     ..Line::default()
                 };
                 self.databases.insert(database.clone(), line);
@@ -153,6 +139,7 @@ impl Progress {
             Event::Paced { limits, waits } => {
                 if *limits != self.limits {
                     self.samples.clear();
+                    self.marks.clear();
                 }
                 self.limits = *limits;
                 self.waits.clone_from(waits);
@@ -163,6 +150,7 @@ impl Progress {
             | Event::Notice { .. } => {}
         }
         self.sample(now);
+        self.mark(now);
     }
 
     /// Where things stand at `now`.
@@ -171,7 +159,7 @@ impl Progress {
         let done = self.done();
         let total = match self.certified {
             Some((done, total)) => total.max(done),
-            None => self.databases.values().map(Line::total).sum(),
+            None => sum(self.databases.values().map(Line::total)),
         };
         let entries_done: u64 = match self.certified {
             Some((done, _)) => done,
@@ -179,17 +167,19 @@ impl Progress {
         };
         let elapsed = now.saturating_sub(self.began);
         let rate = self.rate(now);
-        let left = total.saturating_sub(done);
+        let (work_done, work_total) = (self.work_done(), self.work_total());
+        let left = work_total.saturating_sub(work_done);
+        let work_rate = self.work_rate(now);
         View {
             stage: self.stage,
             entries_done,
             bytes_done: done,
             bytes_total: total,
-            fraction: fraction(done, total),
+            fraction: fraction(work_done, work_total),
             // What is certified is counted in things to check, not in bytes.
             bytes_per_second: if self.certified.is_some() { 0 } else { rate },
             entries_per_second: per_second(entries_done, elapsed),
-            eta_seconds: (rate > 0).then(|| left.div_ceil(rate)),
+            eta_seconds: (work_rate > 0).then(|| left.div_ceil(work_rate)),
             elapsed_seconds: elapsed.as_secs(),
             retried: self.retried,
             failed: self.failed,
@@ -203,6 +193,52 @@ impl Progress {
             Some((done, _)) => done,
             None => self.databases.values().map(Line::bytes).sum(),
         }
+    }
+
+    fn work_done(&self) -> u64 {
+        match self.certified {
+            Some((done, _)) => done,
+            None => self.databases.values().map(Line::work_done).sum(),
+        }
+    }
+
+    fn work_total(&self) -> u64 {
+        match self.certified {
+            Some((done, total)) => total.max(done),
+            None => sum(self.databases.values().map(Line::work_total)),
+        }
+    }
+
+    fn mark(&mut self, now: Duration) {
+        // As they are thinned out, those that are left lie further apart.
+        let spacing = self.marks.get(1).zip(self.marks.first());
+        let spacing =
+            spacing.map_or(MARK_SPACING, |((second, _), (first, _))| second.saturating_sub(*first));
+        if self.marks.last().is_some_and(|(at, _)| now.saturating_sub(*at) < spacing) {
+            return;
+        }
+        self.marks.push((now, self.work_done()));
+        if self.marks.len() > MARKS_MAX {
+            let mut index = 0;
+            self.marks.retain(|_| {
+                index += 1;
+                index % 2 == 1
+            });
+        }
+    }
+
+    /// Work a second, over the last half of the time since the stage began or the limits on the
+    /// pace were changed: long enough to be steady, and it forgets a slow beginning.
+    fn work_rate(&self, now: Duration) -> u64 {
+        let (at, before) = match self.marks.first() {
+            Some(first) if now.saturating_sub(first.0) >= RATE_TIME_MIN => {
+                let window = RATE_WINDOW.max(now.saturating_sub(first.0) / 2);
+                let old = |(at, _): &&(Duration, u64)| now.saturating_sub(*at) >= window;
+                *self.marks.iter().rev().find(old).unwrap_or(first)
+            }
+            _ => (self.began, 0),
+        };
+        per_second(self.work_done().saturating_sub(before), now.saturating_sub(at))
     }
 
     fn sample(&mut self, now: Duration) {
@@ -223,7 +259,7 @@ impl Progress {
     fn rate(&self, now: Duration) -> u64 {
         let done = self.done();
         match self.samples.front() {
-            Some((at, before)) if now.saturating_sub(*at) >= Duration::from_millis(200) => {
+            Some((at, before)) if now.saturating_sub(*at) >= RATE_TIME_MIN => {
                 per_second(done.saturating_sub(*before), now.saturating_sub(*at))
             }
             _ => per_second(done, now.saturating_sub(self.began)),
@@ -308,21 +344,23 @@ mod tests {
 
     #[test]
     fn the_remaining_time_follows_a_changed_limit_and_not_what_was_before_it() {
-        let mut progress = began(100, 100_000);
+        // So large that what entries take beside their bytes is next to nothing.
+        let mut progress = began(100, 100_000_000);
         for second in 1..=60 {
-            progress.apply(&done(second, 1_000), Duration::from_secs(second));
+            progress.apply(&done(second, 1_000_000), Duration::from_secs(second));
         }
         assert_eq!(progress.view(Duration::from_secs(60)).eta_seconds, Some(40));
-        let limits = PaceLimits { read_bytes_per_second_max: 100, ..PaceLimits::default() };
+        let limits = PaceLimits { read_bytes_per_second_max: 100_000, ..PaceLimits::default() };
         let wait = Wait { reason: crate::WaitReason::ReadLimit, percent: 90, window_seconds: 10 };
         progress.apply(&Event::Paced { limits, waits: vec![wait] }, Duration::from_secs(60));
-        progress.apply(&done(61, 200), Duration::from_secs(62));
+        progress.apply(&done(61, 200_000), Duration::from_secs(62));
         let view = progress.view(Duration::from_secs(62));
-        assert_eq!((view.bytes_per_second, view.eta_seconds), (100, Some(398)));
+        assert_eq!((view.bytes_per_second, view.eta_seconds), (100_000, Some(398)));
         assert_eq!((view.limits, view.waits), (limits, vec![wait]));
         // What is waited for changes often; that measures nothing anew.
         progress.apply(&Event::Paced { limits, waits: Vec::new() }, Duration::from_secs(63));
-        assert_eq!(progress.view(Duration::from_secs(64)).bytes_per_second, 50);
+        let view = progress.view(Duration::from_secs(64));
+        assert_eq!((view.bytes_per_second, view.eta_seconds), (50_000, Some(795)));
     }
 
     #[test]
@@ -332,6 +370,105 @@ mod tests {
         progress.apply(&Event::Paced { limits, waits: Vec::new() }, Duration::ZERO);
         progress.apply(&Event::StageBegan { stage: Stage::Verifying }, Duration::from_secs(1));
         assert_eq!(progress.view(Duration::from_secs(2)).limits, limits);
+    }
+
+    const SMALL: (&str, u64, u64) = ("application.db", 40, 110);
+    const LARGE: (&str, u64, u64) = ("blockstore.db", 160, 65_000);
+
+    fn expected(progress: &mut Progress, databases: &[(&str, u64, u64)], error_percent: u64) {
+        for (database, chunks, entry_bytes) in databases {
+            let bytes = chunks * CHUNK_BYTES;
+            progress.apply(
+                &Event::DatabaseExpected {
+                    stage: Stage::Copying,
+                    database: (*database).into(),
+                    bytes_on_disk: bytes / 2,
+                    bytes: bytes * error_percent / 100,
+                    entries: bytes / entry_bytes * error_percent / 100,
+                },
+                Duration::ZERO,
+            );
+        }
+    }
+
+    const CHUNK_BYTES: u64 = 32 << 20;
+
+    /// Copies databases chunk by chunk, each in the time that its work takes; the views at all
+    /// times, with what was really left.
+    fn run(databases: &[(&str, u64, u64)], error_percent: u64) -> Vec<(View, f64, f64)> {
+        let seconds_of = |entry_bytes: u64| {
+            let entries = (CHUNK_BYTES / entry_bytes) as f64;
+            entries * 0.7e-6 + CHUNK_BYTES as f64 * 2.8e-9
+        };
+        let whole: f64 =
+            databases.iter().map(|(_, chunks, bytes)| *chunks as f64 * seconds_of(*bytes)).sum();
+        let mut progress = Progress::new();
+        let stage = Stage::Copying;
+        progress.apply(&Event::StageBegan { stage }, Duration::ZERO);
+        expected(&mut progress, databases, error_percent);
+        let (mut at, mut views) = (0.0, Vec::new());
+        for (database, chunks, entry_bytes) in databases {
+            let database = (*database).to_owned();
+            let bytes_estimate = chunks * CHUNK_BYTES / 2;
+            let (chunks, now) = (*chunks, Duration::from_secs_f64(at));
+            let began = Event::DatabaseBegan {
+                stage,
+                database: database.clone(),
+                chunks,
+                chunks_done: 0,
+                bytes_estimate,
+            };
+            progress.apply(&began, now);
+            for chunk in 0..chunks {
+                at += seconds_of(*entry_bytes);
+                let now = Duration::from_secs_f64(at);
+                let (database, entries) = (database.clone(), CHUNK_BYTES / entry_bytes);
+                let bytes = CHUNK_BYTES;
+                let done = Event::ChunkDone { stage, database, chunk, entries, bytes };
+                progress.apply(&done, now);
+                views.push((progress.view(now), at, whole - at));
+            }
+        }
+        views
+    }
+
+    #[test]
+    fn after_a_tenth_of_the_work_the_remaining_time_is_right_whichever_database_comes_first() {
+        for databases in [[SMALL, LARGE], [LARGE, SMALL]] {
+            for (view, at, left) in run(&databases, 100) {
+                if at < (at + left) / 10.0 || left < 1.0 {
+                    continue;
+                }
+                let eta = view.eta_seconds.unwrap() as f64;
+                assert!((eta - left).abs() <= left * 0.2 + 1.0, "{eta} for {left} at {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_fraction_never_falls_when_the_next_database_begins() {
+        for error_percent in [50, 100, 200] {
+            let mut before = 0.0;
+            let views = run(&[SMALL, LARGE], error_percent);
+            for (view, at, _) in &views[..views.len() - 1] {
+                assert!(view.fraction < 1.0, "{} at {at}", view.fraction);
+                if error_percent == 100 {
+                    assert!(view.fraction >= before, "{} after {before}", view.fraction);
+                }
+                before = view.fraction;
+            }
+            assert!(views.last().unwrap().0.fraction >= 1.0);
+        }
+    }
+
+    #[test]
+    fn a_database_that_was_announced_and_not_begun_keeps_the_stage_open() {
+        let mut progress = began(1, 100);
+        expected(&mut progress, &[LARGE], 100);
+        progress.apply(&done(0, 100), Duration::from_secs(1));
+        let view = progress.view(Duration::from_secs(1));
+        assert!(view.fraction < 0.01, "{}", view.fraction);
+        assert_eq!(view.bytes_total, 100 + LARGE.1 * CHUNK_BYTES);
     }
 
     proptest! {

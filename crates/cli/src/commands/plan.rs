@@ -101,12 +101,13 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
     let _ = write!(
         text,
         "\nspace   {} needed beside the databases\n\
-         time    about {} s to copy, {} s to read both sides back, and the chain's checks\n\
+         time    about {} s to copy, {} s to read both sides back, {} s for the chain's checks\n\
          stop    {}\n\
          basis   {}\n\n",
         ByteSize(estimate.staging_bytes_needed),
         estimate.copy_seconds,
         estimate.verify_seconds,
+        estimate.certify_seconds,
         estimate.stop_note,
         estimate.basis
     );

@@ -41,6 +41,7 @@ impl Migration<'_> {
         {
             let open = self.open_home(&scratch)?;
             facts = open.facts().clone();
+            self.announce_copies(attempt)?;
             for planned in self.planned()?.moving() {
                 let source = open.database(&planned.name).ok_or_else(|| {
                     Error::new(Kind::Refused, "copy", "the home has lost a database")
@@ -54,6 +55,24 @@ impl Migration<'_> {
         self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Copying });
         self.check_invariants(&Observed::some_tables(&tables, facts), "copy")?;
         self.apply(Event::Copied, "every chunk is durable in the target")
+    }
+
+    /// Says what the stage will come to, so that progress knows the whole from the beginning.
+    fn announce_copies(&self, attempt: u64) -> Result<()> {
+        for planned in self.planned()?.moving() {
+            let estimates = planned.bytes_estimate.zip(planned.entries_estimate);
+            let closed = self.journal.note::<bool>(&closed_note(attempt, &planned.name))?;
+            if let (Some((bytes, entries)), None) = (estimates, closed) {
+                self.watch.tell(transload_observe::Event::DatabaseExpected {
+                    stage: Stage::Copying,
+                    database: planned.name.clone(),
+                    bytes_on_disk: planned.bytes_on_disk,
+                    bytes,
+                    entries,
+                });
+            }
+        }
+        Ok(())
     }
 
     fn build_target(&self, attempt: u64, source: &OpenDatabase) -> Result<()> {

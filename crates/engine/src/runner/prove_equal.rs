@@ -1,6 +1,7 @@
 //! The phase Verifying: reads both sides back, then runs the chain's checks on the target.
 
 use super::{Migration, notes};
+use crate::chunks::ChunkLog;
 use crate::copy::target_fault;
 use crate::error::{Error, Kind, Result};
 use crate::home::OpenHome;
@@ -125,6 +126,7 @@ impl Migration<'_> {
         targets: &BTreeMap<String, Arc<dyn Snapshot>>,
     ) -> Result<Vec<VerifiedDatabase>> {
         let log = self.journal.chunks_of(attempt);
+        self.announce_comparisons(attempt, targets)?;
         let mut databases = Vec::new();
         for (name, target) in targets {
             let source = open.database(name).ok_or_else(|| {
@@ -143,6 +145,33 @@ impl Migration<'_> {
             databases.push(verify_database(job, &log, &self.watch)?);
         }
         Ok(databases)
+    }
+
+    /// Says what the stage will come to, as the copy has counted it.
+    fn announce_comparisons(
+        &self,
+        attempt: u64,
+        targets: &BTreeMap<String, Arc<dyn Snapshot>>,
+    ) -> Result<()> {
+        let log = self.journal.chunks_of(attempt);
+        for planned in self.planned()?.moving().filter(|one| targets.contains_key(&one.name)) {
+            let chunks = self.journal.ranges(attempt, &planned.name)?.map_or(0, |all| all.len());
+            let (mut bytes, mut entries) = (0, 0);
+            for chunk in 0..chunks as u64 {
+                if let Some(copied) = log.copied(&planned.name, chunk)? {
+                    bytes += copied.receipt.bytes;
+                    entries += copied.receipt.entries;
+                }
+            }
+            self.watch.tell(transload_observe::Event::DatabaseExpected {
+                stage: Stage::Verifying,
+                database: planned.name.clone(),
+                bytes_on_disk: planned.bytes_on_disk,
+                bytes,
+                entries,
+            });
+        }
+        Ok(())
     }
 
     /// The whole home as it will be: tables read back from the targets, and those of the

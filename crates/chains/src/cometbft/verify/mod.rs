@@ -20,6 +20,7 @@ mod outcome;
 mod results;
 mod scan;
 mod sets;
+mod shares;
 mod tip;
 mod trust;
 
@@ -28,6 +29,7 @@ use crate::iavl;
 use context::{Ctx, HEIGHTS_MISSING_MAX};
 use height::Heights;
 use outcome::Outcome;
+use shares::Shares;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use transload_model::record::TableName;
@@ -97,18 +99,20 @@ pub(super) fn verify(
         verdict.absorb(application::check(view, None, options, progress)?);
         return Ok(verdict);
     };
-    let mut outcome = check_heights(&ctx, options.workers, progress)?;
+    let shares = Shares::of(view)?;
+    let heights = |done, of| shares.tell(progress, shares.heights(done, of));
+    let mut outcome = check_heights(&ctx, options.workers, &heights)?;
     verdict.absorb(std::mem::replace(&mut outcome.verdict, Verdict::nothing()));
     tip::check(&ctx, &mut verdict)?;
     genesis::check(&ctx, &mut verdict)?;
     evidence::check_database(&ctx, &outcome, &mut verdict)?;
     scan::check(&ctx, &outcome, options.workers, &mut verdict)?;
     index::judge(&ctx, &outcome, &mut verdict);
-    let total = ctx.last - ctx.first_header + 1;
-    if !progress(total, total) {
+    if !shares.tell(progress, shares.blocks) {
         return Err(cancelled());
     }
-    verdict.absorb(application::check(view, Some(&ctx), options, progress)?);
+    let state = |done, of| shares.tell(progress, shares.state(done, of));
+    verdict.absorb(application::check(view, Some(&ctx), options, &state)?);
     trust::check_signer(&ctx, &mut verdict);
     verdict.trust = trust::trust(&ctx, options, &mut verdict)?;
     trust::limits(&ctx, &outcome, &mut verdict);
@@ -116,6 +120,9 @@ pub(super) fn verify(
         if let Ok(table) = TableName::new(table) {
             verdict.cover(check, table);
         }
+    }
+    if !progress(shares.total(), shares.total()) {
+        return Err(cancelled());
     }
     Ok(verdict)
 }
