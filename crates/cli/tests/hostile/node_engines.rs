@@ -11,8 +11,10 @@ fn text(path: &Path) -> &str {
 /// What `db_backend` governs.
 const NODE_DATABASES: [&str; 4] = ["blockstore.db", "state.db", "evidence.db", "tx_index.db"];
 
-/// Longest keys of the engines that have a limit which a real index exceeds.
-const LIMITS: [(&str, &str); 3] = [("bbolt", "32768"), ("badgerdb", "65000"), ("lmdb", "511")];
+/// Engines with a limit that keys of a real index exceed: the length of the first such key, and the
+/// limit.
+const LIMITS: [(&str, [&str; 2]); 3] =
+    [("bbolt", ["70021", "32768"]), ("badgerdb", ["70021", "65000"]), ("lmdb", ["1109", "511"])];
 
 /// `transload COMMAND HOME ...`, with the promises that these engines don't make accepted.
 fn call(command: &str, home: &Path, more: &[&str]) -> crate::homes::Outcome {
@@ -39,8 +41,7 @@ fn a_key_that_is_longer_than_the_engine_takes_is_refused_in_the_plan_with_databa
     }
     let copy = Copy::of("cometbft-0.38-kvstore");
     let index = copy.home().join("data/tx_index.db");
-    for (engine, limit) in LIMITS {
-        let words = ["70021", limit];
+    for (engine, words) in LIMITS {
         // Whole homes don't go to the others; single databases do.
         if engine == "bbolt" {
             let more = ["--to", engine, "--accept-weaker", "checksummed"];
