@@ -6,6 +6,7 @@ use crate::program::{call, migrate, stands_on, transload};
 use crate::sdk::SdkChain;
 use crate::{answers, bank, chain};
 use serde_json::json;
+use std::process::Command;
 
 /// A node that makes a block every 60 milliseconds is caught between two of its writes soon.
 const VERIFIED_WHILE_RUNNING: usize = 10;

@@ -360,7 +360,7 @@ mod tests {
         // What is waited for changes often; that measures nothing anew.
         progress.apply(&Event::Paced { limits, waits: Vec::new() }, Duration::from_secs(63));
         let view = progress.view(Duration::from_secs(64));
-        assert_eq!((view.bytes_per_second, view.eta_seconds), (50_000, Some(795)));
+        assert_eq!((view.bytes_per_second, view.eta_seconds), (50_000, Some(796)));
     }
 
     #[test]
