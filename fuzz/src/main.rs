@@ -57,7 +57,7 @@ mod plain {
     use transload_fuzz::{TARGETS, Target, kept, pack, target};
 
     /// What a target's kept corpus may have: enough to begin well, little enough to be committed.
-    const KEPT_BYTES_MAX: usize = 24 << 10;
+    const KEPT_BYTES_MAX: usize = 8 << 10;
 
     pub(super) fn run(arguments: &[String]) -> Result<(), String> {
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();

@@ -125,6 +125,54 @@ fn a_new_chain_makes_blocks_with_transactions_on_its_new_engine() {
     transload("verify", &home, &[]);
 }
 
+/// The node's databases of a chain that a kvstore node has made.
+const NODE_DATABASES: [&str; 4] = ["blockstore", "state", "evidence", "tx_index"];
+
+#[test]
+fn a_new_chain_goes_on_on_bbolt_and_comes_back_to_goleveldb() {
+    let (home, mut pairs) = chain::make(Software::CometBft038, 12);
+    let mut tip = 12;
+    for engine in ["bbolt", "goleveldb"] {
+        transload("migrate", &home, &["--to", engine, "--accept-weaker", "checksummed", "--yes"]);
+        stands_on(&home, engine);
+        let mut node = Node::start(&home);
+        tip = node.wait_for_height(tip + 2);
+        let pair = (format!("after {engine}"), "the move".to_owned());
+        chain::write(node.rpc, &pair);
+        pairs.push(pair);
+        tip = node.wait_for_height(tip + 2);
+        chain::compare_pairs(node.rpc, &pairs);
+        node.stop();
+        transload("verify", &home, &[]);
+        transload("finalize", &home, &["--yes"]);
+    }
+}
+
+#[test]
+fn a_new_chain_goes_on_on_badgerdb_that_its_databases_were_converted_to() {
+    let (home, mut pairs) = chain::make(Software::CometBft038, 12);
+    let data = home.path().join("data");
+    for name in NODE_DATABASES {
+        let (from, to) = (data.join(format!("{name}.db")), data.join(name));
+        let mut convert = Command::new(env!("CARGO_BIN_EXE_transload"));
+        let done = convert.arg("convert").arg(&from).arg(&to).args(["--to", "badgerdb"]).output();
+        let done = done.unwrap();
+        assert!(done.status.success(), "{name}: {}", String::from_utf8_lossy(&done.stderr));
+        std::fs::remove_dir_all(from).unwrap();
+    }
+    home.edit_config(|config| config["db_backend"] = toml_edit::value("badgerdb"));
+    let mut node = Node::start(&home);
+    let tip = node.wait_for_height(14);
+    let pair = ("after the move".to_owned(), "on badgerdb".to_owned());
+    chain::write(node.rpc, &pair);
+    pairs.push(pair);
+    node.wait_for_height(tip + 2);
+    chain::compare_pairs(node.rpc, &pairs);
+    node.stop();
+    stands_on(&home, "badgerdb");
+    transload("verify", &home, &[]);
+}
+
 #[test]
 fn a_rolled_back_home_is_served_from_the_old_databases() {
     let name = "cometbft-0.38-kvstore";

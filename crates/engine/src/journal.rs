@@ -138,6 +138,9 @@ impl Journal {
                 .with("path", path.display().to_string())
         };
         let unnamed = path.with_extension("new");
+        // One process at a time makes the journal; the others find it made, and owned.
+        let folder = File::open(state_dir).map_err(|error| refused(error.to_string()))?;
+        folder.lock().map_err(|error| refused(error.to_string()))?;
         let is_new = fs::symlink_metadata(&path).is_err();
         if is_new {
             discard(&unnamed).map_err(|error| refused(error.to_string()))?;
@@ -158,7 +161,7 @@ impl Journal {
             // A journal has its name only once it is whole: nobody could read one that a full
             // disk or a crash has cut short.
             move_to_where_nothing_is(&unnamed, &this.path)
-                .and_then(|()| File::open(state_dir)?.sync_all())
+                .and_then(|()| folder.sync_all())
                 .map_err(|error| refused(error.to_string()))?;
             (this.hook)("journal: named");
         }

@@ -69,9 +69,7 @@ impl Engine {
             Engine::Cleveldb => "cleveldb",
         }
     }
-}
 
-impl Engine {
     /// The engine by whose name files like those of `self` are recognised: goleveldb and C++
     /// LevelDB write one format, and which of them a node has is told by its config alone.
     #[must_use]

@@ -182,7 +182,7 @@ impl Programs {
             &[
                 length,
                 format!("-max_len={bytes_max}"),
-                format!("-seed={}", campaign.seed as u32),
+                format!("-seed={}", campaign.seed % u64::from(u32::MAX)),
                 format!("-timeout={INPUT_SECONDS_MAX}"),
                 format!("-rss_limit_mb={RSS_MEGABYTES_MAX}"),
                 format!("-artifact_prefix={}/", found.display()),

@@ -47,6 +47,9 @@ const LANES: &[Lane] = &[
     ("real", "real node software on what we wrote", real),
 ];
 
+/// Lanes that need no compiler but Rust's own.
+const BUILD_NOTHING: [&str; 4] = ["fmt", "tidy", "deny", "helper"];
+
 /// Prints the lanes.
 pub(crate) fn list() {
     for (name, about, _) in LANES {
@@ -68,6 +71,11 @@ pub(crate) fn run_lanes(
         seed: seed.unwrap_or_else(seed_from_clock),
     };
     say(&format!("seed {} (repeat with --seed {})", settings.seed, settings.seed));
+    // A machine that lacks a compiler is better told now than by the middle of a build.
+    let builds = |name: &str| !BUILD_NOTHING.contains(&name);
+    if (names.is_empty() || names.iter().any(|name| builds(name))) && !run(&mut setup())? {
+        return Err("the tests need what ci/setup named".into());
+    }
     let mut sum = Tally::default();
     let mut summary = Vec::new();
     for (name, about, lane) in LANES {
@@ -104,6 +112,13 @@ pub(crate) fn run_lanes(
     }
     say(&format!("{} passed, {} failed", sum.passed, sum.failed));
     Ok(sum.failed == 0)
+}
+
+/// Installs what a fresh Debian machine lacks, or names it.
+fn setup() -> Command {
+    let mut setup = Command::new(root().join("ci/setup"));
+    setup.stdin(Stdio::null());
+    setup
 }
 
 fn seed_from_clock() -> u64 {

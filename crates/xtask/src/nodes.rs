@@ -1,7 +1,7 @@
 //! Builds the real node programs that the lane `real` starts on what transload wrote.
 //!
 //! Each is an ordinary Go module under `tests/real/nodes`, pinned by its go.sum. Building is
-//! skipped while the module's files and the Go release are the ones of the last build.
+//! skipped while the module's files, the tags and the Go release are the ones of the last build.
 
 use crate::place::{Result, cache_dir, root, run, say};
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 
 /// Module folder (and name of the program), package to build, build tags.
 const PROGRAMS: &[(&str, &str, &str)] = &[
-    // Without the tag, a node before 1.0 refuses `pebbledb` by name.
-    ("cometbft038", "github.com/cometbft/cometbft/cmd/cometbft", "pebbledb"),
+    // Without the tags, a node before 1.0 refuses `pebbledb`, and every node the other two, by name.
+    ("cometbft038", "github.com/cometbft/cometbft/cmd/cometbft", "pebbledb,boltdb,badgerdb"),
     ("cometbft1", "github.com/cometbft/cometbft/cmd/cometbft", ""),
     ("simapp", "github.com/cosmos/ibc-go/v8/testing/simapp/simd", "pebbledb"),
 ];
@@ -22,7 +22,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     std::fs::create_dir_all(&programs).map_err(failed)?;
     for (name, package, tags) in PROGRAMS {
         let module = root().join("tests/real/nodes").join(name);
-        let made_from = fingerprint(&module)?;
+        let made_from = fingerprint(&module)? + tags;
         let stamp = programs.join(format!("{name}.made-from"));
         let program = programs.join(name);
         if program.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|was| was == made_from) {

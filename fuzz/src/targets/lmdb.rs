@@ -68,7 +68,7 @@ fn meta_page(transaction: u64, depth: u16, entries: u64, root: u64) -> Vec<u8> {
     page[10..12].copy_from_slice(&META.to_le_bytes());
     page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
     page[20] = 1;
-    page[40..44].copy_from_slice(&(PAGE_BYTES as u32).to_le_bytes());
+    page[40..44].copy_from_slice(&256_u32.to_le_bytes());
     page[88..136].copy_from_slice(&tree_record(depth, entries, root));
     page[144..152].copy_from_slice(&transaction.to_le_bytes());
     page
@@ -93,6 +93,10 @@ pub(crate) fn tree(bytes: &[u8]) {
     attempt(&file);
 }
 
+fn two_bytes(number: usize) -> [u8; 2] {
+    u16::try_from(number).expect("pages are small").to_le_bytes()
+}
+
 /// A page without its number: flags, and nodes from its end.
 fn page(flags: u16, nodes: &[Vec<u8>]) -> Vec<u8> {
     let mut page = vec![0; PAGE_BYTES];
@@ -100,25 +104,25 @@ fn page(flags: u16, nodes: &[Vec<u8>]) -> Vec<u8> {
     for (index, node) in nodes.iter().enumerate() {
         upper -= node.len();
         page[upper..upper + node.len()].copy_from_slice(node);
-        page[16 + 2 * index..18 + 2 * index].copy_from_slice(&(upper as u16).to_le_bytes());
+        page[16 + 2 * index..18 + 2 * index].copy_from_slice(&two_bytes(upper));
     }
     page[10..12].copy_from_slice(&flags.to_le_bytes());
-    page[12..14].copy_from_slice(&(16 + 2 * nodes.len() as u16).to_le_bytes());
-    page[14..16].copy_from_slice(&(upper as u16).to_le_bytes());
+    page[12..14].copy_from_slice(&two_bytes(16 + 2 * nodes.len()));
+    page[14..16].copy_from_slice(&two_bytes(upper));
     page.split_off(8)
 }
 
 fn node(low: u32, flags: u16, key: &[u8], value: &[u8]) -> Vec<u8> {
     let mut node = low.to_le_bytes().to_vec();
     node.extend(flags.to_le_bytes());
-    node.extend((key.len() as u16).to_le_bytes());
+    node.extend(two_bytes(key.len()));
     node.extend(key);
     node.extend(value);
     node
 }
 
 fn leaf(key: &[u8], value: &[u8], flags: u16) -> Vec<u8> {
-    node(value.len() as u32, flags, key, value)
+    node(u32::try_from(value.len()).expect("they are short"), flags, key, value)
 }
 
 pub(crate) fn tree_seeds() -> Vec<Vec<u8>> {

@@ -49,6 +49,10 @@ pub(crate) fn directory(bytes: &[u8]) {
     }
 }
 
+fn one_byte(length: usize) -> u8 {
+    u8::try_from(length).expect("names are short")
+}
+
 pub(crate) fn directory_seeds() -> Vec<Vec<u8>> {
     let pebble = "[Version]\n  pebble_version=0.1\n\n[Options]\n  \
         comparer=leveldb.BytewiseComparator\n  format_major_version=13\n  \
@@ -56,9 +60,9 @@ pub(crate) fn directory_seeds() -> Vec<Vec<u8>> {
     let rocksdb = "[Version]\n  rocksdb_version=8.10.0\n  options_file_version=1.1\n\n\
         [CFOptions \"default\"]\n  comparator=leveldb.BytewiseComparator\n";
     let of = |names: &[&str], text: &str| {
-        let mut seed = vec![names.len() as u8];
+        let mut seed = vec![one_byte(names.len())];
         for name in names {
-            seed.push(name.len() as u8);
+            seed.push(one_byte(name.len()));
             seed.extend(name.as_bytes());
         }
         seed.extend(text.as_bytes());

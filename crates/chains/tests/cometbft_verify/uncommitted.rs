@@ -1,6 +1,6 @@
 //! What no header commits to and yet follows from what is there: found all the same.
 
-use crate::sample::position;
+use crate::sample::{Sample, names, position};
 use crate::{BLOCKS, STATE, flip, found};
 use transload_chains::cometbft::wire::state::State;
 use transload_chains::cometbft::wire::validators::{ValidatorSet, ValidatorsInfo};
@@ -102,4 +102,15 @@ fn the_state_agrees_with_the_records_that_were_written_with_it() {
         assert_eq!(value[last - 1..], [0x70, 1]);
         value[last] = 3;
     });
+}
+
+#[test]
+fn another_chain_in_the_state_is_named_there_and_not_at_every_block() {
+    let mut sample = Sample::load("v0.38");
+    let value = sample.value(STATE, b"stateKey");
+    let at = position(value, b"chain-7FEsNS");
+    value[at] = b'C';
+    let verdict = sample.verify();
+    assert!(names(&verdict, "state", "state/state", b"stateKey"), "{:#?}", verdict.findings);
+    assert_eq!(verdict.findings.len(), 1);
 }

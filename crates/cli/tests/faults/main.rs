@@ -62,6 +62,7 @@ fn main() -> ExitCode {
         let word = if good { "ok" } else { "FAILED" };
         println!("test {name} ... {word} ({:.1} s)", began.elapsed().as_secs_f64());
     }
+    ward::clean_up();
     let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }

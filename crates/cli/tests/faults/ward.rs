@@ -42,9 +42,17 @@ fn folder() -> TempDir {
 }
 
 /// The home as it was archived, unpacked once.
+static ARCHIVED: OnceLock<TempDir> = OnceLock::new();
+
+/// Removes it when the program ends: what is static is never dropped.
+pub(crate) fn clean_up() {
+    if let Some(folder) = ARCHIVED.get() {
+        std::fs::remove_dir_all(folder.path()).unwrap();
+    }
+}
+
 fn archived() -> &'static Path {
-    static HOMES: OnceLock<TempDir> = OnceLock::new();
-    HOMES
+    ARCHIVED
         .get_or_init(|| {
             let homes = std::env::var_os("TRANSLOAD_HOMES")
                 .expect("TRANSLOAD_HOMES is not set: run `cargo xtask test --lane faults`");

@@ -234,7 +234,7 @@ fn a_log_or_manifest_that_is_read_short_is_an_error_and_no_smaller_database() {
     for dir in databases() {
         let sizes = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap());
         let whole = sizes
-            .filter(|entry| !entry.path().extension().is_some_and(|extension| extension == "ldb"))
+            .filter(|entry| entry.path().extension().is_none_or(|extension| extension != "ldb"))
             .map(|entry| usize::try_from(entry.metadata().unwrap().len()).unwrap())
             .max()
             .unwrap();

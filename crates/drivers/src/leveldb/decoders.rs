@@ -26,6 +26,9 @@ impl ReadAt for Bytes {
 /// A key and what it holds.
 pub type Entry = (Vec<u8>, Vec<u8>);
 
+/// A key and its new value, none where it is deleted.
+pub type Change = (Vec<u8>, Option<Vec<u8>>);
+
 /// The log format: the records of `bytes`, if it is a sound log.
 #[must_use]
 pub fn log_records(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
@@ -36,7 +39,7 @@ pub fn log_records(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
 /// A write-ahead log: the keys that it changes with their values, none where they are deleted, if
 /// it is sound.
 #[must_use]
-pub fn write_ahead_log(bytes: &[u8]) -> Option<Vec<(Vec<u8>, Option<Vec<u8>>)>> {
+pub fn write_ahead_log(bytes: &[u8]) -> Option<Vec<Change>> {
     let mut table = MemTable::default();
     table.add_log(bytes.to_vec(), "fuzz").ok()?;
     table.settle();

@@ -360,6 +360,8 @@ mod tests {
         meta[16..20].copy_from_slice(&0xbeef_c0de_u32.to_le_bytes());
         meta[20] = 1;
         meta[40..44].copy_from_slice(&4096_u32.to_le_bytes());
+        // The main database is empty; the tree is handed over.
+        meta[128..136].fill(0xff);
         let tree = Tree { flags: 0, depth: 4, pages: 4, entries: 1, root: Some(2) };
         // 64 times 64 parts are no more than are wanted, so they are divided once more.
         let pages =

@@ -26,6 +26,9 @@ use transload_model::engine::Engine;
 use transload_store::Engines as _;
 use transload_store::contract::attack;
 
+/// A case's name, and what it does with an engine and a seed.
+type Case = (&'static str, fn(Engine, u64));
+
 /// Kills of each engine's writer where nobody has set another number.
 const ROUNDS: u64 = 12;
 
@@ -48,7 +51,7 @@ fn main() -> ExitCode {
             println!("not checked: {engine} can't be written here, its promises weren't attacked");
             continue;
         }
-        let cases: [(&str, fn(Engine, u64)); 2] =
+        let cases: [Case; 2] =
             [("keeps_what_it_promises", withstands), ("syncs_what_it_says_is_synced", syncs::asks)];
         for (name, case) in cases {
             let began = Instant::now();

@@ -125,11 +125,13 @@ fn copied(number: u8) -> CopiedChunk {
     CopiedChunk { receipt, tally: walk.finish().unwrap(), millis: 3, tries: 1 }
 }
 
+type Entry = Box<dyn Fn(&Journal) -> Result<()>>;
+
 /// What a migration enters, in its order; each is durable when it returns.
-fn entries() -> Vec<Box<dyn Fn(&Journal) -> Result<()>>> {
+fn entries() -> Vec<Entry> {
     let state = |from, to| move |journal: &Journal| journal.change_state(from, to, "asked");
     let (planned, copying) = (State::In(Phase::Planned), State::In(Phase::Copying));
-    let mut entries: Vec<Box<dyn Fn(&Journal) -> Result<()>>> = vec![
+    let mut entries: Vec<Entry> = vec![
         Box::new(state(planned, copying)),
         Box::new(|journal| journal.new_attempt(1).map(drop)),
         Box::new(|journal| {

@@ -93,7 +93,7 @@ impl Migration<'_> {
             .engines
             .recognise(&path)
             .map_err(|error| Error::store(Kind::Difference, "recognise the target", error))?;
-        if seen.engine != plan.engine {
+        if seen.engine.told_by_files() != plan.engine.told_by_files() {
             return Err(Error::new(
                 Kind::Difference,
                 "recognise the target",

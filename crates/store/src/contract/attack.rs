@@ -86,8 +86,9 @@ fn entries_of(number: u64, bulk: bool) -> Entries {
             } else {
                 format!("{part:08}/{number:08}")
             };
-            let length = 1 + (number * 977 + part * 3_331) % 6_000;
-            (key.into_bytes(), vec![number as u8; length as usize])
+            let bytes = number.to_be_bytes();
+            let copies = 1 + (number * 977 + part * 3_331) % 750;
+            (key.into_bytes(), (0..copies).flat_map(|_| bytes).collect())
         })
         .collect()
 }

@@ -110,10 +110,11 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
         verdict.notices.push("the block store holds no block: nothing can be authenticated".into());
         return Ok(None);
     };
+    // A whole tip's header decides, so that a forged state is named, and not every block.
     let mut chain_id = decoded.chain_id.to_vec();
-    if chain_id.is_empty()
-        && let Some(value) = blocks.at(block_table::META, last)?
+    if let Some(value) = blocks.at(block_table::META, last)?
         && let Ok(meta) = BlockMeta::decode(&value)
+        && (chain_id.is_empty() || meta.block_id.hash == meta.header.hash())
     {
         chain_id = meta.header.chain_id.to_vec();
     }

@@ -2,7 +2,7 @@
 
 use super::home::{BLOCKS, Home, place};
 use super::{Change, Forged, Forgery};
-use transload_chains::cometbft::layout::blockstore;
+use transload_chains::cometbft::layout::{KeyForm, blockstore};
 use transload_chains::cometbft::wire::block::BlockStoreState;
 use transload_codec::proto::put_varint_field;
 
@@ -144,6 +144,8 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             Some(Forged::new(vec![change], BLOCKS, "blockstore/meta", key, Some(home.last)))
         }),
         Forgery::new("an entry that no release writes", |home| {
+            // Beside ordered keys it is a key of the other layout: the home is refused.
+            (home.form == KeyForm::V1).then_some(())?;
             let value = home.middle().to_be_bytes().to_vec();
             Some(Forged::put(BLOCKS, "blockstore/unknown", b"H:0100".to_vec(), value, None))
         }),

@@ -149,8 +149,10 @@ fn write(path: &Path, batch: &WriteBatch) {
 /// no such thing.
 struct Forgery {
     what: &'static str,
-    make: Box<dyn Fn(&Home) -> Option<Forged> + Sync>,
+    make: Make,
 }
+
+type Make = Box<dyn Fn(&Home) -> Option<Forged> + Sync>;
 
 impl Forgery {
     fn new(what: &'static str, make: impl Fn(&Home) -> Option<Forged> + Sync + 'static) -> Self {
@@ -203,12 +205,12 @@ fn verify_names_every_record_that_was_forged_on_an_sdk_node_and_after_its_copy()
 
 #[test]
 fn verify_names_every_record_that_was_forged_on_a_node_with_evidence_and_after_its_copy() {
-    forge_both("cometbft-0.38-kvstore", "pebble1", 70);
+    forge_both("cometbft-0.38-kvstore", "pebble1", 60);
 }
 
 #[test]
 fn verify_names_every_record_that_was_forged_under_ordered_keys_and_after_its_copy() {
-    forge_both("cometbft-1-pebble-v2", "goleveldb", 70);
+    forge_both("cometbft-1-pebble-v2", "goleveldb", 60);
 }
 
 #[test]

@@ -26,6 +26,7 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
     if let Some((table, height)) = &change.copied_to {
         return match table.as_str() {
             "tx_index/event" | "tx_index/block_event" => Some("Events, logs and the other fields"),
+            "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
             "application/unknown" => Some("Entries of application.db that no known version"),
             _ if is_below(*height) => Some("below the first block kept"),
             _ => None,

@@ -78,6 +78,8 @@ struct PowerDisk {
     pending: Mutex<Vec<Pending>>,
     made: AtomicUsize,
     off: AtomicBool,
+    /// Whether syncs are answered with success and not done.
+    lies: AtomicBool,
 }
 
 impl PowerDisk {
@@ -90,6 +92,7 @@ impl PowerDisk {
             pending: Mutex::default(),
             made: AtomicUsize::new(0),
             off: AtomicBool::new(false),
+            lies: AtomicBool::new(false),
         })
     }
 
@@ -134,7 +137,7 @@ impl PowerDisk {
                 // As often nearly all as half of them.
                 let rare = chance.coin();
                 (0..count)
-                    .map(|_| if rare { chance.next() % 8 > 0 } else { chance.coin() })
+                    .map(|_| if rare { !chance.next().is_multiple_of(8) } else { chance.coin() })
                     .collect()
             }));
             masks
@@ -243,6 +246,9 @@ impl Disk for Shared {
         self.0.powered()?;
         // The folder must be there; that it reaches a real disk isn't asked here.
         fs::metadata(folder)?;
+        if self.0.lies.load(Ordering::SeqCst) {
+            return Ok(());
+        }
         let mut pending = self.0.pending.lock().unwrap();
         for call in pending.iter_mut() {
             call.folders.retain(|other| other != folder);
@@ -379,4 +385,20 @@ fn a_power_cut_at_any_call_of_the_clean_up_leaves_the_home_and_it_goes_on() {
         let left = rig.swap.moves.iter().flat_map(|one| [&one.kept, &one.target]);
         assert_eq!(left.filter(|path| path.exists()).count(), 0);
     });
+}
+
+#[test]
+fn where_syncs_lie_a_swap_that_had_returned_is_lost() {
+    // The model is able to lose something; the home stands on the old side whole all the same.
+    let rig = Rig::new(SwapMethod::Exchange);
+    let before = rig.contents();
+    let disk = PowerDisk::new(&rig, usize::MAX);
+    disk.lies.store(true, Ordering::SeqCst);
+    let swapper = FileSwap::on(Box::new(Shared(Arc::clone(&disk))), rig.engines.clone());
+    (FORWARD.perform)(&rig, &swapper).unwrap();
+    assert_eq!(rig.standing(), Standing::New);
+    let calls = disk.pending.lock().unwrap().len();
+    disk.lose(&vec![false; calls]);
+    assert_eq!(rig.standing(), Standing::Old);
+    assert_eq!(rig.contents(), before);
 }
