@@ -254,7 +254,7 @@ fn a_power_cut_at_any_write_of_the_journal_loses_nothing_that_had_returned() {
             Err(error) => panic!("cut before call {cut} of {}: {error}", calls.len()),
         }
         // Now and then the power goes off again while the file is being mended.
-        if chance.next() % 16 == 0 {
+        if chance.next().is_multiple_of(16) {
             let mending = file.0.lock().unwrap().calls.clone();
             let cut = usize::try_from(chance.next()).unwrap() % (mending.len() + 1);
             let image = cut_off(&image, &mending, cut, || chance.coin());
