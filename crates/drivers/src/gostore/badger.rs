@@ -29,9 +29,10 @@ pub(super) fn refuses_key(key: &[u8]) -> Option<&'static str> {
 /// Copies the store at `source`, which nobody writes, into the existing folder `into`.
 pub(super) fn copy_into(source: &Path, into: &Path) -> Result<()> {
     let failed = |error| Error::io(OPERATION, source, error);
-    let is_there = source.join("MANIFEST").is_file();
-    if !source.is_dir() || !is_there {
-        let kind = if source.exists() { Kind::UnknownFormat } else { Kind::NotFound };
+    // What can't be looked at isn't absent.
+    let is_there = |path: &Path| path.try_exists().map_err(failed);
+    if !is_there(&source.join("MANIFEST"))? {
+        let kind = if is_there(source)? { Kind::UnknownFormat } else { Kind::NotFound };
         return Err(Error::new(kind, OPERATION, "no MANIFEST of BadgerDB is there")
             .with("path", source.display().to_string()));
     }

@@ -102,9 +102,16 @@ fn named_manifest(files: &dyn Files, dir: &Path, file: &str) -> Result<Option<(u
         let name = str::from_utf8(&content).ok()?.strip_suffix('\n')?;
         let digits = name.strip_prefix("MANIFEST-")?;
         let number = digits.bytes().all(|b| b.is_ascii_digit()).then(|| digits.parse().ok())??;
-        dir.join(name).is_file().then(|| (number, name.to_owned()))
+        Some((number, name.to_owned()))
     };
-    Ok(named())
+    let Some((number, name)) = named() else { return Ok(None) };
+    let manifest = dir.join(&name);
+    match fs::metadata(&manifest) {
+        Ok(metadata) => Ok(metadata.is_file().then_some((number, name))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // What can't be looked at isn't absent.
+        Err(error) => Err(Error::io(READ, &manifest, error)),
+    }
 }
 
 /// The numbers of the logs in `dir`, ascending.
@@ -134,6 +141,17 @@ pub(super) fn table_names(number: u64) -> [String; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_manifest_that_cant_be_looked_at_is_no_missing_one() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("CURRENT"), "MANIFEST-000001\n").unwrap();
+        assert_eq!(current(&OnDisk, dir.path()).unwrap_err().kind(), Kind::Corrupt);
+        // A link in a circle: the system refuses to look.
+        let manifest = dir.path().join("MANIFEST-000001");
+        std::os::unix::fs::symlink(&manifest, &manifest).unwrap();
+        assert_eq!(current(&OnDisk, dir.path()).unwrap_err().kind(), Kind::Io);
+    }
 
     #[test]
     fn the_newest_current_file_with_an_existing_manifest_wins() {

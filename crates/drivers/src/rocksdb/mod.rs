@@ -85,7 +85,9 @@ fn open_target(path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
     let family = options.space.as_deref().unwrap_or(DEFAULT_FAMILY);
     let failed = |error| fault("open", path, error);
     // Every family that is there must be opened for writing; those that aren't are made.
-    let mut families = match path.join("CURRENT").exists() {
+    let current = path.join("CURRENT");
+    let is_there = current.try_exists().map_err(|error| Error::io("open", &current, error))?;
+    let mut families = match is_there {
         true => DB::list_cf(&settings, path).map_err(failed)?,
         false => vec![DEFAULT_FAMILY.to_owned()],
     };
