@@ -2,6 +2,8 @@
 
 #[cfg(feature = "gostore")]
 pub mod bbolt;
+#[cfg(any(feature = "gostore", feature = "leveldb"))]
+mod checksum;
 #[cfg(feature = "leveldb")]
 mod goleveldb;
 #[cfg(feature = "gostore")]
@@ -19,6 +21,7 @@ pub mod leveldb;
 mod limits;
 #[cfg(any(feature = "gostore", feature = "rocksdb"))]
 mod linked;
+mod little_endian;
 #[cfg(feature = "lmdb")]
 pub mod lmdb;
 #[cfg(feature = "sqlite")]
@@ -31,6 +34,8 @@ mod registry;
 pub mod rocksdb;
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 mod sampling;
+#[cfg(any(feature = "gostore", feature = "lmdb"))]
+mod separators;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
 #[cfg(any(feature = "lmdb", feature = "redb", feature = "rocksdb", feature = "sqlite"))]

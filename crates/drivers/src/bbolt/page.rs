@@ -10,6 +10,8 @@
 //!
 //! Every function takes any bytes; what contradicts itself is none, which callers name.
 
+use crate::little_endian::{u16_at, u32_at, u64_at};
+
 /// Before the elements.
 pub(super) const HEADER_BYTES: usize = 16;
 
@@ -33,18 +35,6 @@ const FLAG_META: u16 = 0x04;
 
 /// The value of a leaf's element is a bucket.
 const ELEMENT_BUCKET: u32 = 0x01;
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
-}
 
 /// A meta page: where a state of the file begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -126,14 +126,8 @@ impl Snapshot for BboltSnapshot {
 
     fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {
         let points = self.separators_in(range)?;
-        let chunks = self.approximate_bytes(range)? / chunk_bytes.max(1);
-        let chunks = usize::try_from(chunks).unwrap_or(usize::MAX).min(points.len() + 1);
-        let mut chosen: Vec<Vec<u8>> = (1..chunks)
-            .filter_map(|chunk| points.get(chunk * points.len() / chunks).cloned())
-            .filter(|point| *point > range.start)
-            .collect();
-        chosen.dedup();
-        Ok(chosen)
+        let bytes = self.approximate_bytes(range)?;
+        Ok(crate::separators::chosen(points, &range.start, bytes, chunk_bytes))
     }
 
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {

@@ -1,27 +1,9 @@
 //! Integers, lengths and checksums as LevelDB writes them.
 //!
-//! Source: LevelDB `util/coding.h`, `util/crc32c.h`. A checksum that is stored beside data which
-//! itself holds checksums is rotated and offset ("masked").
+//! Source: LevelDB `util/coding.h`.
 
-/// The masked CRC-32C of `parts`, one after another.
-pub(super) fn masked_crc(parts: &[&[u8]]) -> u32 {
-    let crc = parts.iter().fold(0, |crc, part| crc32c::crc32c_append(crc, part));
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
-}
-
-/// A little-endian u32 at `at`; `None` beyond the end.
-#[inline]
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    let slice = bytes.get(at..at.checked_add(4)?)?;
-    Some(u32::from_le_bytes(slice.try_into().ok()?))
-}
-
-/// A little-endian u64 at `at`; `None` beyond the end.
-#[inline]
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    let slice = bytes.get(at..at.checked_add(8)?)?;
-    Some(u64::from_le_bytes(slice.try_into().ok()?))
-}
+pub(super) use crate::checksum::masked_crc;
+pub(super) use crate::little_endian::{u32_at, u64_at};
 
 /// Takes a varint off the front of `bytes`; `None` when it is cut off or above u64.
 pub(super) fn varint(bytes: &mut &[u8]) -> Option<u64> {

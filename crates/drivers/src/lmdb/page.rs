@@ -9,6 +9,8 @@
 //!
 //! Every function takes any bytes; what contradicts itself is none, which callers name.
 
+use crate::little_endian::{u16_at, u32_at, u64_at};
+
 /// Before the node offsets, or an overflow run's value.
 pub(super) const HEADER_BYTES: usize = 16;
 
@@ -31,18 +33,6 @@ const FLAG_BRANCH: u16 = 0x01;
 const FLAG_LEAF: u16 = 0x02;
 const FLAG_OVERFLOW: u16 = 0x04;
 const FLAG_META: u16 = 0x08;
-
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
-}
 
 /// A meta page: where a state of the environment begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,6 +2,7 @@
 
 use super::listing::read_start;
 use super::{RECOGNISE, foreign, no_driver, recognised};
+use crate::little_endian::{u32_at, u64_at};
 use std::path::Path;
 use transload_model::engine::Engine;
 use transload_store::{Error, Kind, Recognised, Result};
@@ -108,12 +109,4 @@ fn newer(path: &Path, engine: &str, format: u64, known: u64) -> Error {
     foreign(path, format!("another version of {engine} wrote this file, in a format not known"))
         .with("format", format.to_string())
         .with("newest_known", known.to_string())
-}
-
-fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?))
-}
-
-fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(bytes.get(at..at + 8)?.try_into().ok()?))
 }

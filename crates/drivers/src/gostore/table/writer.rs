@@ -4,6 +4,7 @@ use super::TableFormat;
 use super::block::{BlockBuilder, KEPT_BYTES_MAX, TRAILER_BYTES, TRAILER_PUT, TRAILER_SEPARATOR};
 use super::properties::{self, Counts};
 use super::{put_varint, separator};
+use crate::checksum::masked_crc;
 use std::io::{self, Write};
 
 /// A data block, and a block of the index, ends at about this size before compression, as with
@@ -221,7 +222,7 @@ impl<W: Write> BlockFile<W> {
                 (stored, compression) = (&self.compressed[..length], COMPRESSION_SNAPPY);
             }
         }
-        let checksum = masked(crc32c::crc32c_append(crc32c::crc32c(stored), &[compression]));
+        let checksum = masked_crc(&[stored, &[compression]]);
         let mut trailer = [compression; BLOCK_TRAILER_BYTES];
         trailer[1..].copy_from_slice(&checksum.to_le_bytes());
         self.out.write_all(stored)?;
@@ -230,10 +231,4 @@ impl<W: Write> BlockFile<W> {
         self.offset += handle.size_bytes + BLOCK_TRAILER_BYTES as u64;
         Ok(handle)
     }
-}
-
-/// A checksum as tables store it: rotated and shifted, so that the checksum of bytes that hold
-/// checksums isn't trivial.
-fn masked(crc: u32) -> u32 {
-    crc.rotate_right(15).wrapping_add(0xa282_ead8)
 }
