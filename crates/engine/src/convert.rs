@@ -141,6 +141,7 @@ pub fn convert(
         layout: &*source.layout,
         target: &*target,
         ranges: &ranges,
+        tally: false,
         limits: request.limits,
     };
     let _totals = copy_database(job, &log, watch)?;

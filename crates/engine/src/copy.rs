@@ -40,6 +40,9 @@ pub struct CopyJob<'a> {
     pub target: &'a dyn Store,
     /// The chunks, in physical order, without gaps.
     pub ranges: &'a [KeyRange],
+    /// Whether the records are laid out and hashed while they pass. The verification does it in
+    /// any case; only who must know the tables before needs it here.
+    pub tally: bool,
     /// The limits.
     pub limits: Limits,
 }
@@ -229,9 +232,9 @@ fn try_chunk(
     chunk: u64,
     range: &KeyRange,
     watch: &Watch,
-) -> std::result::Result<(ScanReceipt, ChunkTally), Fault> {
+) -> std::result::Result<(ScanReceipt, Option<ChunkTally>), Fault> {
     let mut scan = Scan::new(job.source, range).map_err(Fault::source)?;
-    let mut walk = ChunkWalk::new(job.layout);
+    let mut walk = job.tally.then(|| ChunkWalk::new(job.layout));
     let mut sink = match bulk {
         Some(bulk) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),
         None => Sink::Batches {
@@ -242,7 +245,9 @@ fn try_chunk(
     };
     let (mut entries, mut bytes, mut advance) = (0u64, 0u64, Advance::new());
     while let Some((key, value)) = scan.next().map_err(Fault::source)? {
-        walk.push(key, value).map_err(disorder)?;
+        if let Some(walk) = &mut walk {
+            walk.push(key, value).map_err(disorder)?;
+        }
         sink.put(key, value).map_err(|error| {
             let mut fault = Fault::target(error);
             fault.error = fault.error.with("key", printable_key(key));
@@ -257,7 +262,7 @@ fn try_chunk(
         }
     }
     let receipt = scan.receipt().map_err(Fault::source)?;
-    let tally = walk.finish().map_err(disorder)?;
+    let tally = walk.map(ChunkWalk::finish).transpose().map_err(disorder)?;
     sink.commit().map_err(Fault::target)?;
     Ok((receipt, tally))
 }

@@ -75,6 +75,26 @@ pub enum Invariant {
     },
 }
 
+impl Invariant {
+    /// Whether it is about tables, which are known only after they were read whole; the others
+    /// are about heights and hashes.
+    #[must_use]
+    pub fn speaks_of_tables(&self) -> bool {
+        match self {
+            Self::TableExists { .. }
+            | Self::RecordsAre { .. }
+            | Self::RecordsAtLeast { .. }
+            | Self::SameRecords { .. }
+            | Self::RootIs { .. } => true,
+            Self::DatasetRootIs { .. }
+            | Self::HeightIs { .. }
+            | Self::HeightAtLeast { .. }
+            | Self::FirstHeightAtMost { .. }
+            | Self::AppHashIs { .. } => false,
+        }
+    }
+}
+
 impl fmt::Display for Invariant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

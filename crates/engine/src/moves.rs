@@ -113,7 +113,7 @@ impl Verified {
             for chunk in 0..chunks {
                 let copied = log.copied(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
                 let verified = log.verified(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
-                if copied.receipt != verified.receipt || copied.tally != verified.tally {
+                if !copied.is_equal_to(&verified) {
                     return Err(incomplete(chunk));
                 }
                 entries += verified.receipt.entries;

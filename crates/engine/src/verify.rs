@@ -116,7 +116,8 @@ pub fn verify_database(
     conclude(job.database, job.layout, chunks, log)
 }
 
-/// Joins the chunk records of a database that is verified whole.
+/// Joins the chunk records of a database that is verified whole. Where the copy has laid out
+/// every chunk as well, its tables must have the same roots.
 ///
 /// # Errors
 /// [`Kind::Stopped`] when a chunk lacks its verification; [`Kind::Difference`] when the tables
@@ -128,7 +129,7 @@ pub(crate) fn conclude(
     log: &dyn ChunkLog,
 ) -> Result<VerifiedDatabase> {
     let (mut source, mut target) = (Assembly::new(layout), Assembly::new(layout));
-    let (mut entries, mut bytes) = (0, 0);
+    let (mut entries, mut bytes, mut filled, mut tallied) = (0, 0, 0u64, 0u64);
     for chunk in 0..chunks {
         let missing = || {
             Error::new(Kind::Stopped, "verify", "a chunk is not verified")
@@ -139,11 +140,15 @@ pub(crate) fn conclude(
         let verified = log.verified(database, chunk)?.ok_or_else(missing)?;
         entries += verified.receipt.entries;
         bytes += verified.receipt.bytes;
-        source.push(copied.tally).map_err(disorder)?;
+        if let Some(tally) = copied.tally {
+            source.push(tally).map_err(disorder)?;
+            tallied += u64::from(copied.receipt.entries > 0);
+        }
+        filled += u64::from(copied.receipt.entries > 0);
         target.push(verified.tally).map_err(disorder)?;
     }
-    let source = source.finish().map_err(disorder)?;
     let tables = target.finish().map_err(disorder)?;
+    let source = if tallied == filled { source.finish().map_err(disorder)? } else { Vec::new() };
     for (mine, theirs) in source.iter().zip(&tables) {
         if mine.root() != theirs.root() {
             return Err(Error::new(
@@ -181,7 +186,7 @@ fn verify_chunk(job: &VerifyJob<'_>, chunk: u64, log: &dyn ChunkLog, watch: &Wat
         "the source is not what it was when it was copied"
     } else if target != source {
         "the target read back from disk is not equal to the source"
-    } else if tally != copied.tally {
+    } else if copied.tally.is_some_and(|copied| copied != tally) {
         "the records of both sides differ although their bytes don't"
     } else {
         log.record_verified(&database, chunk, &VerifiedChunk { receipt: target, tally })?;

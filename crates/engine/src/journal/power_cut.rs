@@ -122,7 +122,7 @@ fn copied(number: u8) -> CopiedChunk {
     let mut walk = ChunkWalk::new(&layout);
     walk.push(&[number], b"v").unwrap();
     let receipt = ScanReceipt { entries: 1, bytes: 2, digest: [number; 32] };
-    CopiedChunk { receipt, tally: walk.finish().unwrap(), millis: 3, tries: 1 }
+    CopiedChunk { receipt, tally: Some(walk.finish().unwrap()), millis: 3, tries: 1 }
 }
 
 type Entry = Box<dyn Fn(&Journal) -> Result<()>>;
@@ -144,7 +144,8 @@ fn entries() -> Vec<Entry> {
         }));
     }
     entries.push(Box::new(|journal| {
-        let verified = VerifiedChunk { receipt: copied(1).receipt, tally: copied(1).tally };
+        let verified =
+            VerifiedChunk { receipt: copied(1).receipt, tally: copied(1).tally.unwrap() };
         journal.chunks_of(1).record_verified("a.db", 1, &verified)
     }));
     entries.push(Box::new(|journal| journal.chunks_of(1).record_failed("a.db", 2, "differs")));

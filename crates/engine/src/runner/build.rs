@@ -4,7 +4,7 @@ use super::Migration;
 use crate::copy::{CopyJob, copy_database, target_fault};
 use crate::error::{Error, Kind, Result};
 use crate::home::OpenDatabase;
-use crate::invariant::Observed;
+use crate::invariant::{Invariant, Observed};
 use crate::owner::adopt;
 use crate::pacing::Pacing;
 use crate::phase::Event;
@@ -49,7 +49,9 @@ impl Migration<'_> {
                 })?;
                 self.build_target(attempt, source)
                     .map_err(|error| error.with("database", planned.name.clone()))?;
-                tables.extend(self.copied_tables(attempt, source)?);
+                if self.tallies_while_copying()? {
+                    tables.extend(self.copied_tables(attempt, source)?);
+                }
             }
         }
         self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Copying });
@@ -150,6 +152,7 @@ impl Migration<'_> {
             layout: &*source.layout,
             target: &*target,
             ranges,
+            tally: self.tallies_while_copying()?,
             limits: self.planned()?.limits,
         };
         let _totals = copy_database(job, &self.journal.chunks_of(attempt), &self.watch)?;
@@ -179,6 +182,12 @@ impl Migration<'_> {
         self.journal.set_note(&closed_note(attempt, &source.database.name), &true)
     }
 
+    /// Whether the plan has an invariant that speaks of tables, which then must be known when the
+    /// copy ends.
+    fn tallies_while_copying(&self) -> Result<bool> {
+        Ok(self.planned()?.invariants.iter().any(Invariant::speaks_of_tables))
+    }
+
     /// The tables of a copied database, from the journal.
     fn copied_tables(&self, attempt: u64, source: &OpenDatabase) -> Result<Vec<TableCommitment>> {
         let name = source.database.name.as_str();
@@ -189,7 +198,9 @@ impl Migration<'_> {
             let copied = crate::chunks::ChunkLog::copied(&log, name, chunk)?.ok_or_else(|| {
                 Error::new(Kind::Stopped, "copy", "a chunk is missing in the journal")
             })?;
-            assembly.push(copied.tally).map_err(disorder)?;
+            if let Some(tally) = copied.tally {
+                assembly.push(tally).map_err(disorder)?;
+            }
         }
         assembly.finish().map_err(disorder)
     }

@@ -95,6 +95,7 @@ impl World {
             layout: &self.layout,
             target,
             ranges: &self.ranges,
+            tally: true,
             limits: LIMITS,
         };
         copy_database(job, &self.log, &Watch::default()).map(drop)

@@ -45,6 +45,7 @@ impl Pair {
             layout: &pair.layout,
             target: &pair.target,
             ranges: &pair.ranges,
+            tally: true,
             limits: LIMITS,
         };
         let totals = copy_database(job, &pair.log, &Watch::default()).unwrap();
