@@ -1,6 +1,8 @@
 //! The test lanes. A lane that runs nothing fails; a peer that isn't there is named at the end.
 
-use crate::place::{Result, cache_dir, cargo, has, metadata, root, run, say, target_dir};
+use crate::place::{
+    Result, cache_dir, cargo, has, metadata, root, run, say, scratch_dir, target_dir,
+};
 use crate::{fuzz, helper, nodes, plyvel, tidy};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -207,7 +209,7 @@ fn count(text: &[String], mark: &str) -> u64 {
 fn tests(settings: &Settings) -> Result<Tally> {
     let mut tally = with_helper()?;
     let mut command = cargo_test(settings, &["--workspace", "--all-features"]);
-    command.env("TRANSLOAD_PLYVEL", plyvel::folder());
+    command.env("TRANSLOAD_PLYVEL", plyvel::folder()).env("TMPDIR", scratch_dir());
     add_tests(&mut tally, &mut command)?;
     Ok(tally)
 }
@@ -227,7 +229,7 @@ fn crash(settings: &Settings) -> Result<Tally> {
     }
     // Real nodes look at what a killed swap leaves.
     nodes::build()?;
-    own_lane(settings, "crash")
+    own_lane(settings, "crash", &scratch_dir())
 }
 
 /// A second for each target, or as many as the environment says.
@@ -247,20 +249,21 @@ fn faults(settings: &Settings) -> Result<Tally> {
     if !helper::has_go() {
         return Ok(Tally::missing("Go: no fault struck a migration to Pebble"));
     }
-    let mut tally = own_lane(settings, "faults")?;
+    let mut tally = own_lane(settings, "faults", &scratch_dir())?;
     // Short ones are among the ordinary tests; here they are as long as the environment says.
     for (programs, filter) in
         [(["--test", "engine"].as_slice(), "campaign"), (&["--lib"], "ailing")]
     {
         let all = ["--workspace", "--all-features"].iter().chain(programs);
         let arguments: Vec<&str> = all.copied().chain([filter, "--", "--nocapture"]).collect();
-        add_tests(&mut tally, &mut cargo_test(settings, &arguments))?;
+        let mut command = cargo_test(settings, &arguments);
+        add_tests(&mut tally, command.env("TMPDIR", scratch_dir()))?;
     }
     Ok(tally)
 }
 
 fn fixtures(settings: &Settings) -> Result<Tally> {
-    own_lane(settings, "fixtures")
+    own_lane(settings, "fixtures", &std::env::temp_dir())
 }
 
 fn real(settings: &Settings) -> Result<Tally> {
@@ -268,12 +271,12 @@ fn real(settings: &Settings) -> Result<Tally> {
         return Ok(Tally::missing("Go: no real node was built"));
     }
     nodes::build()?;
-    own_lane(settings, "real")
+    own_lane(settings, "real", &std::env::temp_dir())
 }
 
-/// Runs the test programs of a lane. Their manifests say `test = false`, so that they run here
-/// only.
-fn own_lane(settings: &Settings, lane: &str) -> Result<Tally> {
+/// Runs the test programs of a lane, with their homes in `scratch`. Their manifests say
+/// `test = false`, so that they run here only.
+fn own_lane(settings: &Settings, lane: &str, scratch: &Path) -> Result<Tally> {
     let mut tally = with_helper()?;
     let mut arguments = vec!["--workspace".to_owned(), "--all-features".to_owned()];
     for test in tests_named(lane)? {
@@ -283,7 +286,8 @@ fn own_lane(settings: &Settings, lane: &str) -> Result<Tally> {
         return Err(format!("no test program's name ends in {lane}"));
     }
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    add_tests(&mut tally, &mut cargo_test(settings, &arguments))?;
+    let mut command = cargo_test(settings, &arguments);
+    add_tests(&mut tally, command.env("TMPDIR", scratch))?;
     Ok(tally)
 }
 

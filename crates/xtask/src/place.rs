@@ -39,6 +39,20 @@ pub(crate) fn cache_dir() -> PathBuf {
     cache.unwrap_or_else(|| root().join("target")).join("transload")
 }
 
+/// Where the tests' homes lie: in memory where that has room, because a migration syncs after each
+/// step, and a kill, a fault or a forgery shows the same on either. Nodes and fixtures stay on the
+/// disk.
+pub(crate) fn scratch_dir() -> PathBuf {
+    const MEMORY: &str = "/dev/shm";
+    const FREE_BYTES_MIN: u64 = 6 << 30;
+    const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+    let in_memory = rustix::fs::statfs(MEMORY).is_ok_and(|seen| {
+        let free_bytes = seen.f_bavail.saturating_mul(seen.f_bsize.try_into().unwrap_or(0));
+        seen.f_type == TMPFS_MAGIC && free_bytes >= FREE_BYTES_MIN
+    });
+    if in_memory { PathBuf::from(MEMORY) } else { std::env::temp_dir() }
+}
+
 /// Whether a program can be started.
 pub(crate) fn has(program: &str, argument: &str) -> bool {
     Command::new(program)
