@@ -161,12 +161,15 @@ impl Scan {
 }
 
 fn misplaced(range: &KeyRange, last: Option<&[u8]>, key: &[u8]) -> Option<Error> {
-    let fault = if last.is_some_and(|last| last >= key) {
-        "the engine gave keys out of order"
-    } else if !range.contains(key) {
-        "the engine gave a key outside the range asked for"
-    } else {
-        return None;
+    // What follows a key in the range can leave it at its end only.
+    let (ascends, inside) = match last {
+        Some(last) => (last < key, range.end.as_deref().is_none_or(|end| key < end)),
+        None => (true, range.contains(key)),
+    };
+    let fault = match (ascends, inside) {
+        (true, true) => return None,
+        (false, _) => "the engine gave keys out of order",
+        (true, false) => "the engine gave a key outside the range asked for",
     };
     Some(
         Error::new(Kind::Corrupt, "scan", fault)
