@@ -271,7 +271,7 @@ fn real(settings: &Settings) -> Result<Tally> {
         return Ok(Tally::missing("Go: no real node was built"));
     }
     nodes::build()?;
-    own_lane(settings, "real", &std::env::temp_dir())
+    own_lane(settings, "real", &scratch_dir())
 }
 
 /// Runs the test programs of a lane, with their homes in `scratch`. Their manifests say

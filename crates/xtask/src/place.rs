@@ -39,9 +39,9 @@ pub(crate) fn cache_dir() -> PathBuf {
     cache.unwrap_or_else(|| root().join("target")).join("transload")
 }
 
-/// Where the tests' homes lie: in memory where that has room, because a migration syncs after each
-/// step, and a kill, a fault or a forgery shows the same on either. Nodes and fixtures stay on the
-/// disk.
+/// Where the tests' homes lie: in memory where that has room, because migrations and nodes sync
+/// after each step, and a kill, a fault or a forgery shows the same on either. The lane `fixtures`
+/// stays on the disk.
 pub(crate) fn scratch_dir() -> PathBuf {
     const MEMORY: &str = "/dev/shm";
     const FREE_BYTES_MIN: u64 = 6 << 30;
