@@ -1,6 +1,8 @@
 //! Compares what a node says over RPC with what the node that wrote the home said.
 
 use crate::rpc::{Rpc, number};
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::{Map, Value, json};
 
 /// Fields of a height's answer that are the header's own.
@@ -32,6 +34,17 @@ pub(crate) fn compare(rpc: Rpc, answers: &Value) -> usize {
     }
     compare_transactions(rpc, answers["sample_txs"].as_array().unwrap());
     heights.len()
+}
+
+/// Every block that is known is found by its hash.
+pub(crate) fn compare_by_hash(rpc: Rpc, answers: &Value) {
+    for (height, known) in answers["heights"].as_object().unwrap() {
+        let hash = hex::decode(known["block_hash"].as_str().unwrap()).unwrap();
+        let query = json!({"hash": BASE64_STANDARD.encode(hash)});
+        let found = rpc.call("block_by_hash", &query).unwrap();
+        assert_eq!(found["block"]["header"]["height"], *height, "block of {height} by its hash");
+        assert_eq!(found["block_id"]["hash"], known["block_hash"]);
+    }
 }
 
 /// The app's own height and hash, as long as no new block was made.

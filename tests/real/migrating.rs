@@ -14,21 +14,32 @@ const VERIFIED_WHILE_RUNNING: usize = 10;
 /// Carries a home of a node with peers (which makes no blocks alone) from engine to engine and
 /// asks its node about everything each time.
 fn serves_after_every_move(name: &str, software: Software, engines: &[&str]) {
+    let ways: Vec<[&str; 2]> = engines.iter().map(|engine| ["--to", *engine]).collect();
+    let ways: Vec<&[&str]> = ways.iter().map(|way| &way[..]).collect();
+    let home = serves_after_every_way(name, software, &ways);
+    stands_on(&home, engines.last().unwrap());
+}
+
+/// As above, by the options of each migration. The root is the same as long as no node writes.
+fn serves_after_every_way(name: &str, software: Software, ways: &[&[&str]]) -> NodeHome {
     let home = NodeHome::unpack(name, software);
     let known = known_answers(name);
     let tip = known["last_height"].as_u64().unwrap();
-    for engine in engines {
-        migrate(&home, engine);
-        stands_on(&home, engine);
+    for way in ways {
+        let root = transload("root", &home, &[])["dataset_root"].clone();
+        transload("migrate", &home, &[way, &["--yes"][..]].concat());
+        assert_eq!(transload("root", &home, &[])["dataset_root"], root, "{way:?}");
         let mut node = Node::start(&home);
         assert_eq!(node.wait_for_height(tip), tip);
         answers::compare(node.rpc, &known);
         answers::compare_app(node.rpc, &known);
+        answers::compare_by_hash(node.rpc, &known);
         node.stop();
         // The node has written since; what the chain signed still holds.
         transload("verify", &home, &[]);
         transload("finalize", &home, &["--yes"]);
     }
+    home
 }
 
 #[test]
@@ -43,6 +54,72 @@ fn cometbft_0_38_serves_its_home_on_pebble_and_back_on_goleveldb() {
 #[test]
 fn cometbft_1_serves_its_home_on_goleveldb_and_back_on_pebble() {
     serves_after_every_move("cometbft-1-pebble-v2", Software::CometBft1, &["goleveldb", "pebble1"]);
+}
+
+#[test]
+fn cometbft_1_serves_its_home_in_both_key_layouts_on_both_engines() {
+    let ways: [&[&str]; 4] = [
+        &["--layout", "v1"],
+        &["--layout", "v2", "--to", "goleveldb"],
+        &["--layout", "v1", "--to", "pebble1"],
+        &["--layout", "v2"],
+    ];
+    let home = serves_after_every_way("cometbft-1-pebble-v2", Software::CometBft1, &ways);
+    lies_in(&home, "v2");
+}
+
+#[test]
+fn a_new_chain_makes_blocks_in_the_other_key_layout_and_in_the_old_one_again() {
+    let (home, mut pairs) = chain::make(Software::CometBft1, 12);
+    lies_in(&home, "v1");
+    for (way, layout) in [
+        (&["--layout", "v2"][..], "v2"),
+        (&["--layout", "v1", "--to", "goleveldb"], "v1"),
+        (&["--layout", "v2", "--to", "pebble1"], "v2"),
+        (&["--layout", "v1"], "v1"),
+    ] {
+        transload("migrate", &home, &[way, &["--yes"][..]].concat());
+        lies_in(&home, layout);
+        let mut node = Node::start(&home);
+        let tip = node.wait_for_height(1);
+        let pair = (format!("in {layout} {}", pairs.len()), "moved".to_owned());
+        chain::write(node.rpc, &pair);
+        pairs.push(pair);
+        let now = node.wait_for_height(tip + 3);
+        chain::compare_pairs(node.rpc, &pairs);
+        answers::compare_by_hash(node.rpc, &answers::collect(node.rpc, now));
+        node.stop();
+        transload("verify", &home, &[]);
+        transload("finalize", &home, &["--yes"]);
+        lies_in(&home, layout);
+    }
+}
+
+#[test]
+fn a_home_rolled_back_from_another_key_layout_is_served_from_the_old_databases() {
+    let name = "cometbft-1-pebble-v2";
+    let home = NodeHome::unpack(name, Software::CometBft1);
+    let known = known_answers(name);
+    let (before, tip) = (home.contents(), known["last_height"].as_u64().unwrap());
+    transload("migrate", &home, &["--layout", "v1", "--yes"]);
+    transload("rollback", &home, &["--yes"]);
+    assert!(home.contents() == before, "not every byte came back");
+    let mut node = Node::start(&home);
+    assert_eq!(node.wait_for_height(tip), tip);
+    answers::compare(node.rpc, &known);
+    node.stop();
+}
+
+/// Every store that has both layouts is in this one, and the setting says the same.
+fn lies_in(home: &NodeHome, layout: &str) {
+    let document = transload("inspect", home, &["--quick"]);
+    for name in ["blockstore.db", "state.db", "evidence.db"] {
+        let mut databases = document["databases"].as_array().unwrap().iter();
+        let found = databases.find(|one| one["name"] == name).unwrap()["layout"].as_str().unwrap();
+        assert!(found.ends_with(layout), "{name} is in {found}");
+    }
+    let notices = document["notices"].to_string();
+    assert!(!notices.contains("experimental_db_key_layout"), "{notices}");
 }
 
 #[test]

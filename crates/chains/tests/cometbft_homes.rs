@@ -7,8 +7,15 @@ use std::path::Path;
 use tempfile::TempDir;
 use transload_chains::cometbft::CometBft;
 use transload_chains::cometbft::home::{GUARD, Release};
+use transload_chains::cometbft::layout::{
+    BlockstoreLayout, EvidenceLayout, KeyForm, LightLayout, StateLayout,
+};
 use transload_model::engine::Engine;
-use transload_store::{AppState, ConfigFile, FileTreatment, Home, Kind, Profile as _};
+use transload_model::layout::Layout;
+use transload_store::{
+    AppState, ConfigEdit, ConfigFile, FileTreatment, Home, Kind, LayoutWish, Profile as _,
+    SwapChange,
+};
 
 const NODE_038: &str = "# made by a node\nversion = \"0.38.26\"\nproxy_app = \"kvstore\"\n\
     db_backend = \"goleveldb\"\ndb_dir = \"data\"\npriv_validator_laddr = \"\"\n[consensus]\n";
@@ -45,8 +52,34 @@ const SDK_DATABASES: [&str; 6] = [
     "tx_index.db",
 ];
 
+/// The databases that have both key layouts.
+const LAID_OUT: [&str; 3] = ["blockstore.db", "evidence.db", "state.db"];
+
 fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+fn edits_of(
+    home: &Home,
+    moved: &[&str],
+    engine: Engine,
+) -> transload_store::Result<Vec<ConfigEdit>> {
+    let moved = names(moved);
+    CometBft.config_edits(home, &SwapChange { moved: &moved, engine, relaid: &[], layout: None })
+}
+
+/// Key, old and new value of the edits of a change that takes the layout of `relaid` to `layout`.
+fn layout_edits(
+    home: &Home,
+    moved: &[&str],
+    engine: Engine,
+    relaid: &[&str],
+    layout: &str,
+) -> transload_store::Result<Vec<(String, Option<String>, String)>> {
+    let (moved, relaid) = (names(moved), names(relaid));
+    let change = SwapChange { moved: &moved, engine, relaid: &relaid, layout: Some(layout) };
+    let edits = CometBft.config_edits(home, &change)?;
+    Ok(edits.into_iter().map(|edit| (edit.key, edit.old, edit.new)).collect())
 }
 
 #[test]
@@ -175,7 +208,7 @@ fn both_keys_of_an_sdk_home_are_set_or_neither() {
     let application = home.databases.iter().find(|d| d.name == "application.db").unwrap();
     assert_eq!(application.configured.as_deref(), Some("goleveldb"));
     assert_eq!(application.governed_by.as_deref(), Some("app-db-backend"));
-    let edits = CometBft.config_edits(&home, &names(&SDK_DATABASES), Engine::Pebble1).unwrap();
+    let edits = edits_of(&home, &SDK_DATABASES, Engine::Pebble1).unwrap();
     let told: Vec<_> = edits
         .iter()
         .map(|edit| (edit.file, edit.key.as_str(), edit.old.as_deref(), edit.new.as_str()))
@@ -189,7 +222,7 @@ fn both_keys_of_an_sdk_home_are_set_or_neither() {
     );
     assert!(edits.iter().all(|edit| edit.guard == GUARD));
     // The node's databases alone: the application's empty key no longer means what it meant.
-    let edits = CometBft.config_edits(&home, &names(&NODE_DATABASES), Engine::Pebble1).unwrap();
+    let edits = edits_of(&home, &NODE_DATABASES, Engine::Pebble1).unwrap();
     assert_eq!((edits[0].key.as_str(), edits[0].new.as_str()), ("app-db-backend", "goleveldb"));
     assert_eq!((edits[1].key.as_str(), edits[1].new.as_str()), ("db_backend", "pebbledb"));
 }
@@ -199,7 +232,7 @@ fn engines_have_the_names_that_nodes_have_for_them() {
     for (engine, name) in [(Engine::Bbolt, "boltdb"), (Engine::Cleveldb, "cleveldb")] {
         let root = home(NODE_038, None, &NODE_DATABASES);
         let home = recognise(root.path());
-        let edits = CometBft.config_edits(&home, &names(&NODE_DATABASES), engine).unwrap();
+        let edits = edits_of(&home, &NODE_DATABASES, engine).unwrap();
         assert_eq!((edits[0].key.as_str(), edits[0].new.as_str()), ("db_backend", name));
     }
 }
@@ -227,7 +260,7 @@ fn a_node_with_badgerdb_keeps_its_databases_in_folders_without_a_suffix() {
     assert_eq!(found, expected);
     assert!(home.absent.is_empty(), "{:?}", home.absent);
     assert!(home.databases[1].path.ends_with("data/blockstore"));
-    let refusal = CometBft.config_edits(&home, &names(&NODE_DATABASES), Engine::Goleveldb);
+    let refusal = edits_of(&home, &NODE_DATABASES, Engine::Goleveldb);
     let refusal = refusal.unwrap_err();
     assert_eq!(refusal.kind(), Kind::Unsupported);
     assert!(refusal.to_string().contains("folder without .db"), "{refusal}");
@@ -238,7 +271,7 @@ fn what_the_node_cannot_be_configured_for_is_refused() {
     let refused = |config: &str, app: Option<&str>, moved: &[&str], target| {
         let root = home(config, app, &[&SDK_DATABASES[..], &["kvstore.db"]].concat());
         let home = recognise(root.path());
-        CometBft.config_edits(&home, &names(moved), target).unwrap_err().kind()
+        edits_of(&home, moved, target).unwrap_err().kind()
     };
     let app = Some("app-db-backend = \"goleveldb\"\n");
     for (config, app, moved, target) in [
@@ -274,4 +307,83 @@ fn keys_that_disagree_are_said() {
     let root = home(NODE_038, Some("app-db-backend = \"pebbledb\"\n"), &SDK_DATABASES);
     let home = recognise(root.path());
     assert!(home.notices.iter().any(|notice| notice.contains("different engines")));
+}
+
+const NODE_1: &str = "version = \"1.0.1\"\ndb_backend = \"goleveldb\"\n[consensus]\n[storage]\n\
+    experimental_db_key_layout = \"v1\"\n";
+
+#[test]
+fn a_new_key_layout_is_set_beside_the_engine() {
+    const KEY: &str = "storage.experimental_db_key_layout";
+    let told = |config: &str, moved: &[&str], engine, relaid: &[&str], layout| {
+        let root = home(config, None, &NODE_DATABASES);
+        layout_edits(&recognise(root.path()), moved, engine, relaid, layout)
+    };
+    let edit = |key: &str, old: Option<&str>, new: &str| {
+        (key.to_owned(), old.map(str::to_owned), new.to_owned())
+    };
+    let (level, pebble) = (Engine::Goleveldb, Engine::Pebble1);
+    // The engine's key stays what it is, and is guarded: every node refuses it by name.
+    let stays = edit("db_backend", Some("goleveldb"), "goleveldb");
+    let alone = told(NODE_1, &[], level, &LAID_OUT, "v2").unwrap();
+    assert_eq!(alone, [stays.clone(), edit(KEY, Some("v1"), "v2")]);
+    let both = told(NODE_1, &NODE_DATABASES, pebble, &LAID_OUT, "v2").unwrap();
+    let moves = edit("db_backend", Some("goleveldb"), "pebbledb");
+    assert_eq!(both, [moves.clone(), edit(KEY, Some("v1"), "v2")]);
+    // An absent key means v1.
+    let absent = NODE_1.replace("experimental_db_key_layout = \"v1\"\n", "");
+    let alone = told(&absent, &[], level, &LAID_OUT, "v2").unwrap();
+    assert_eq!(alone, [stays, edit(KEY, None, "v2")]);
+    // Databases that have the layout move with their engine alone; a setting that speaks of
+    // another layout than was asked for is put right.
+    let trap = NODE_1.replace("\"v1\"", "\"v2\"");
+    let moved = told(NODE_1, &NODE_DATABASES, pebble, &[], "v1").unwrap();
+    assert_eq!(moved, std::slice::from_ref(&moves));
+    let moved = told(&absent, &NODE_DATABASES, pebble, &[], "v1").unwrap();
+    assert_eq!(moved, std::slice::from_ref(&moves));
+    let moved = told(&trap, &NODE_DATABASES, pebble, &[], "v1").unwrap();
+    assert_eq!(moved, [moves, edit(KEY, Some("v2"), "v1")]);
+    // Nothing would tell before from after.
+    let refused = told(&trap, &[], level, &LAID_OUT, "v2").unwrap_err();
+    assert_eq!(refused.kind(), Kind::Unsupported);
+    assert!(refused.to_string().contains("experimental_db_key_layout"), "{refused}");
+    // There is no place for the key.
+    let bare = absent.replace("[storage]\n", "");
+    let refused = told(&bare, &[], level, &LAID_OUT, "v2").unwrap_err();
+    assert!(refused.to_string().contains("[storage]"), "{refused}");
+}
+
+#[test]
+fn only_the_node_s_three_stores_go_to_another_layout_and_only_1_x_reads_it() {
+    let v1: [&dyn Layout; 4] = [
+        &BlockstoreLayout::new(KeyForm::V1),
+        &StateLayout::new(KeyForm::V1),
+        &EvidenceLayout::new(KeyForm::V1),
+        &LightLayout::new(KeyForm::V1),
+    ];
+    let wish = |config: &str, name: &str, current: &dyn Layout, layout: &str| {
+        let root = home(config, None, &[&NODE_DATABASES[..], &["light-client-db.db"]].concat());
+        let home = recognise(root.path());
+        let database = home.databases.iter().find(|one| one.name == name).unwrap().clone();
+        CometBft.layout_wish(&home, &database, current, layout)
+    };
+    let mut wished = Vec::new();
+    for (name, current) in ["blockstore.db", "state.db", "evidence.db"].into_iter().zip(v1) {
+        let LayoutWish::Gets(layout) = wish(NODE_1, name, current, "v2").unwrap() else {
+            panic!("{name} goes to v2");
+        };
+        wished.push(layout.id());
+        let there = wish(NODE_1, name, &*layout, "v2").unwrap();
+        assert!(matches!(there, LayoutWish::HasIt), "{name}: {there:?}");
+        let refused = wish(NODE_038, name, current, "v2").unwrap_err();
+        assert_eq!(refused.kind(), Kind::Unsupported);
+        assert!(refused.to_string().contains("0.38.26"), "{refused}");
+        let unknown = wish(NODE_1, name, current, "v3").unwrap_err();
+        assert_eq!(unknown.kind(), Kind::InvalidInput);
+    }
+    assert_eq!(wished, ["cometbft-blockstore-v2", "cometbft-state-v2", "cometbft-evidence-v2"]);
+    for (name, current) in [("tx_index.db", v1[0]), ("light-client-db.db", v1[3])] {
+        let keeps = wish(NODE_1, name, current, "v2").unwrap();
+        assert!(matches!(keeps, LayoutWish::Keeps(_)), "{name}: {keeps:?}");
+    }
 }

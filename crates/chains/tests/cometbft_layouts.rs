@@ -11,6 +11,7 @@ use transload_chains::cometbft::layout::{
 use transload_model::commitment::TableCommitment;
 use transload_model::layout::{Layout, Placement};
 use transload_model::walk::{ChunkWalk, assemble};
+use transload_store::{Kind, Rekey, Reshape as _};
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -90,7 +91,130 @@ fn any_key() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+/// The stores that have both layouts.
+fn stores(form: KeyForm) -> [Box<dyn Layout>; 3] {
+    [
+        Box::new(blockstore(form)),
+        Box::new(StateLayout::new(form)),
+        Box::new(EvidenceLayout::new(form)),
+    ]
+}
+
+/// What becomes of a key on the way to another layout; `None` for one that is refused.
+fn rekeyed(from: &dyn Layout, to: &dyn Layout, key: &[u8]) -> Option<Vec<u8>> {
+    let rule = Rekey::new(from, to).unwrap();
+    let mut keys = Vec::new();
+    let put = rule.pass().entry(key, b"value", &mut |_, key, value| {
+        assert_eq!(value, b"value");
+        keys.push(key.to_vec());
+        Ok(())
+    });
+    match put {
+        Ok(()) => {
+            assert_eq!(keys.len(), 1, "{key:?}");
+            keys.pop()
+        }
+        Err(error) => {
+            assert_eq!((error.kind(), keys.len()), (Kind::InvalidInput, 0));
+            None
+        }
+    }
+}
+
+/// Keys of either layout, some of them a little wrong.
+fn stored_key() -> impl Strategy<Value = Vec<u8>> {
+    let ordered = (0_i64..13, height(), any::<u16>(), any::<bool>(), any::<bool>()).prop_map(
+        |(number, height, index, has_index, has_hash)| {
+            let mut key = Vec::new();
+            transload_codec::ordered::put_int64(&mut key, number);
+            if let Ok(height) = i64::try_from(height)
+                && !(number == 5 && has_hash)
+            {
+                transload_codec::ordered::put_int64(&mut key, height);
+            }
+            if has_hash {
+                transload_codec::ordered::put_string(&mut key, &[index.to_be_bytes(); 16].concat());
+            } else if has_index {
+                transload_codec::ordered::put_int64(&mut key, i64::from(index));
+            }
+            key
+        },
+    );
+    let text =
+        (any::<prop::sample::Index>(), height(), any::<u16>()).prop_map(|(form, height, index)| {
+            let hash = format!("{index:04x}").repeat(16);
+            let forms = [
+                format!("H:{height}"),
+                format!("P:{height}:{index}"),
+                format!("C:{height}"),
+                format!("SC:{height}"),
+                format!("EC:{height}"),
+                format!("BH:{hash}"),
+                format!("validatorsKey:{height}"),
+                format!("consensusParamsKey:{height}"),
+                format!("abciResponsesKey:{height}"),
+                format!("\u{0}{height:016X}/{}", hash.to_uppercase()),
+                format!("\u{1}{height:016X}/{}", hash.to_uppercase()),
+                "blockStore".to_owned(),
+                "stateKey".to_owned(),
+            ];
+            form.get(&forms).clone().into_bytes()
+        });
+    prop_oneof![2 => ordered, 2 => text, 1 => any_key()]
+}
+
 proptest! {
+    #[test]
+    fn every_key_goes_to_the_other_layout_and_back_or_is_refused(
+        keys in proptest::collection::btree_set(stored_key(), 1..30),
+    ) {
+        let (old, new) = (stores(KeyForm::V1), stores(KeyForm::V2));
+        for (old, new) in old.iter().zip(&new) {
+            for (from, to) in [(&**old, &**new), (&**new, &**old)] {
+                let mut there = std::collections::BTreeSet::new();
+                for key in keys.iter().filter(|key| key.as_slice() != b"version") {
+                    let Some(other) = rekeyed(from, to, key) else {
+                        // Only one that has no other meaning there may be carried as it is.
+                        let (table, _) = place(from, key, b"").unwrap();
+                        prop_assert!(from.tables()[table].name.as_str().ends_with("/unknown"));
+                        continue;
+                    };
+                    prop_assert_eq!(place(from, key, b""), place(to, &other, b""));
+                    prop_assert_eq!(rekeyed(to, from, &other).as_ref(), Some(key));
+                    prop_assert!(there.insert(other), "two keys became one: {:?}", key);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn both_layouts_of_every_store_have_the_same_tables_however_they_are_divided(
+        keys in proptest::collection::btree_set(stored_key(), 1..60),
+        cuts in proptest::collection::vec(any::<prop::sample::Index>(), 0..6),
+    ) {
+        let (old, new) = (stores(KeyForm::V1), stores(KeyForm::V2));
+        for (old, new) in old.iter().zip(&new) {
+            let (mut v1, mut v2) = (Entries::new(), Entries::new());
+            for key in &keys {
+                if let Some(other) = rekeyed(&**old, &**new, key) {
+                    v1.insert(key.clone(), b"value".to_vec());
+                    v2.insert(other, b"value".to_vec());
+                }
+            }
+            let cut = |entries: &Entries| -> Vec<Vec<u8>> {
+                let keys: Vec<_> = entries.keys().collect();
+                if keys.is_empty() {
+                    return Vec::new();
+                }
+                cuts.iter().map(|cut| cut.get(&keys).to_vec()).collect()
+            };
+            let whole = tables(&**old, &v1, &[]);
+            prop_assert_eq!(&whole, &tables(&**new, &v2, &[]));
+            prop_assert_eq!(&whole, &tables(&**old, &v1, &cut(&v1)));
+            prop_assert_eq!(&whole, &tables(&**new, &v2, &cut(&v2)));
+        }
+    }
+
     #[test]
     fn any_key_comes_back_from_its_record(key in any_key(), value in any_key()) {
         let layouts: [&dyn Layout; 9] = [
@@ -213,6 +337,67 @@ fn the_vectors_of_orderedcode_keys_are_met() {
     let part = [&300_u64.to_be_bytes()[..], &1_u32.to_be_bytes()].concat();
     assert_eq!(hex(&physical(&layout, 1, &part)), "81c12c81");
     assert_eq!(physical(&blockstore(KeyForm::V1), 1, &part), b"P:300:1");
+}
+
+#[test]
+fn the_golden_keys_of_every_table_are_met_in_both_layouts() {
+    let hash: Vec<u8> = (0..32).map(|byte| if byte == 1 { 0xff } else { byte }).collect();
+    let text = hex(&hash);
+    let height = 8192_u64.to_be_bytes();
+    let part = [&height[..], &64_u32.to_be_bytes()].concat();
+    let marked = [&height[..], &hash].concat();
+    // 00 is followed by ff, ff by 00, and 00 01 ends a string.
+    let ordered_hash = format!("00ffff00{}0001", &text[4..]);
+    let golden = |tables: &[(usize, &[u8], String, String)], store: usize| {
+        for (table, canonical, v1, v2) in tables {
+            for (form, expected) in [(KeyForm::V1, hex(v1.as_bytes())), (KeyForm::V2, v2.clone())] {
+                let layout = &stores(form)[store];
+                let key = physical(&**layout, *table, canonical);
+                assert_eq!(hex(&key), expected, "{}", layout.tables()[*table].name);
+            }
+        }
+    };
+    let entry = |table: usize, canonical: &'_ [u8], v1: &str, v2: &str| {
+        (table, canonical.to_vec(), v1.to_owned(), v2.to_owned())
+    };
+    let tables = [
+        vec![
+            entry(0, &height, "H:8192", "80e02000"),
+            entry(1, &part, "P:8192:64", "81e02000c040"),
+            entry(2, &height, "C:8192", "82e02000"),
+            entry(3, &height, "SC:8192", "83e02000"),
+            entry(4, &height, "EC:8192", "84e02000"),
+            entry(5, &hash, &format!("BH:{text}"), &format!("85{ordered_hash}")),
+            entry(6, b"blockStore", "blockStore", &hex(b"blockStore")),
+        ],
+        vec![
+            entry(0, &height, "validatorsKey:8192", "86e02000"),
+            entry(1, &height, "consensusParamsKey:8192", "87e02000"),
+            entry(2, &height, "abciResponsesKey:8192", "88e02000"),
+            entry(3, b"stateKey", "stateKey", &hex(b"stateKey")),
+        ],
+        vec![
+            entry(
+                0,
+                &marked,
+                &format!("\u{0}0000000000002000/{}", text.to_uppercase()),
+                &format!("89e02000{ordered_hash}"),
+            ),
+            entry(
+                1,
+                &marked,
+                &format!("\u{1}0000000000002000/{}", text.to_uppercase()),
+                &format!("8ae02000{ordered_hash}"),
+            ),
+        ],
+    ];
+    for (store, tables) in tables.iter().enumerate() {
+        let tables: Vec<_> = tables
+            .iter()
+            .map(|(table, canonical, v1, v2)| (*table, &canonical[..], v1.clone(), v2.clone()))
+            .collect();
+        golden(&tables, store);
+    }
 }
 
 #[test]

@@ -142,13 +142,15 @@ pub(crate) enum Command {
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
         after_help = "Examples:\n  transload plan ~/.gaia --to pebble1\n  \
-            transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
+            transload plan ~/.gaia --layout v2\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
             Nothing is copied or changed; the plan is kept in HOME/.transload."
     )]
     Plan(PlanCommand),
-    /// Plan, copy, verify, ask, swap: the whole way to another engine
+    /// Plan, copy, verify, ask, swap: the whole way to another engine or key layout
     #[command(after_help = "Examples:\n  transload migrate ~/.gaia --to pebble1\n  \
         transload migrate ~/.gaia --to pebble1 --yes\n  \
+        transload migrate ~/.gaia --layout v2\n  \
+        transload migrate ~/.gaia --to pebble1 --layout v2\n  \
         transload migrate ~/.gaia --to pebble1 --read-limit 50MiB --cpu-limit 50%\n\n\
         Stop the node first. Nothing of the old databases is deleted: `transload rollback HOME` \
         brings them back until you say `transload finalize HOME`.")]
@@ -317,8 +319,11 @@ pub(crate) struct Convert {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Wish {
     /// The engine to move to
-    #[arg(long, value_name = "ENGINE", value_parser = engine, required = true)]
+    #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present = "layout")]
     pub(crate) to: Option<Engine>,
+    /// The key layout to go to: v1 or v2 of CometBFT 1.x; alone, or together with --to
+    #[arg(long, value_name = "NAME")]
+    pub(crate) layout: Option<String>,
     /// Move only this database (may be given more than once) [default: all that the config's
     /// engine keys govern]
     #[arg(long, value_name = "NAME")]

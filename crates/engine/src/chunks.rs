@@ -58,7 +58,8 @@ mod absent_as_empty {
     }
 }
 
-/// A chunk whose both sides were read back from disk and are equal.
+/// A chunk whose both sides were read back from disk and are equal. Where the layout changes,
+/// each side has chunks of its own: one of the source that is what it was, or one of the target.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VerifiedChunk {
     /// What was read back of the target.
@@ -93,6 +94,18 @@ pub trait ChunkLog: Send + Sync {
     /// As [`ChunkLog::record_copied`].
     fn record_verified(&self, database: &str, chunk: u64, verified: &VerifiedChunk) -> Result<()>;
 
+    /// A chunk of a target in another layout that was read back.
+    ///
+    /// # Errors
+    /// As [`ChunkLog::copied`].
+    fn read_back(&self, database: &str, chunk: u64) -> Result<Option<VerifiedChunk>>;
+
+    /// Records durably what was read back of a target in another layout.
+    ///
+    /// # Errors
+    /// As [`ChunkLog::record_copied`].
+    fn record_read_back(&self, database: &str, chunk: u64, read: &VerifiedChunk) -> Result<()>;
+
     /// Records durably that a chunk differs; it then counts as neither copied nor verified.
     ///
     /// # Errors
@@ -104,6 +117,7 @@ pub trait ChunkLog: Send + Sync {
 #[derive(Debug, Default)]
 pub struct MemoryLog {
     chunks: Mutex<BTreeMap<(String, u64), Remembered>>,
+    read_back: Mutex<BTreeMap<(String, u64), VerifiedChunk>>,
 }
 
 type Remembered = (CopiedChunk, Option<VerifiedChunk>);
@@ -137,6 +151,17 @@ impl ChunkLog for MemoryLog {
             }
             None => Err(not_copied(database, chunk)),
         }
+    }
+
+    fn read_back(&self, database: &str, chunk: u64) -> Result<Option<VerifiedChunk>> {
+        let read = self.read_back.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(read.get(&(database.to_owned(), chunk)).cloned())
+    }
+
+    fn record_read_back(&self, database: &str, chunk: u64, read: &VerifiedChunk) -> Result<()> {
+        let mut all = self.read_back.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert((database.to_owned(), chunk), read.clone());
+        Ok(())
     }
 
     fn record_failed(&self, database: &str, chunk: u64, _why: &str) -> Result<()> {

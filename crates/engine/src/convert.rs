@@ -139,6 +139,7 @@ pub fn convert(
         database: name,
         source: &*source.snapshot,
         layout: &*source.layout,
+        rule: None,
         target: &*target,
         ranges: &ranges,
         tally: false,

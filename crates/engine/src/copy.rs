@@ -8,6 +8,7 @@ use crate::advance::Advance;
 use crate::chunks::{ChunkLog, CopiedChunk, for_each_chunk};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
+use crate::runs::Runs;
 use crate::tally::disorder;
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
@@ -16,8 +17,8 @@ use transload_model::report::printable_key;
 use transload_model::walk::{ChunkTally, ChunkWalk};
 use transload_observe::{Event, Stage};
 use transload_store::{
-    BulkLoad, ChunkLoad, Durability, Effect, KeyRange, Scan, ScanReceipt, Snapshot, Store,
-    WriteBatch,
+    BulkLoad, ChunkLoad, Durability, Effect, KeyRange, Reshape, ReshapePass, Scan, ScanReceipt,
+    Snapshot, Store, WriteBatch,
 };
 
 /// A chunk is tried this often when the store says that a retry can help, or that it doesn't
@@ -36,6 +37,8 @@ pub struct CopyJob<'a> {
     pub source: &'a dyn Snapshot,
     /// How its entries map to records.
     pub layout: &'a dyn Layout,
+    /// How entries change on the way; `None` where they are carried as they are.
+    pub rule: Option<&'a dyn Reshape>,
     /// What is written.
     pub target: &'a dyn Store,
     /// The chunks, in physical order, without gaps.
@@ -102,7 +105,21 @@ pub fn copy_database(job: CopyJob<'_>, log: &dyn ChunkLog, watch: &Watch) -> Res
         totals.entries += copied.receipt.entries;
         totals.bytes += copied.receipt.bytes;
     }
+    if let Some(rule) = job.rule {
+        finish(rule, job.target).map_err(|error| target_fault("end the new layout", error))?;
+        watch.step("copy: new layout ended");
+    }
     Ok(totals)
+}
+
+/// Writes what follows from no single entry. A killed copy writes it again.
+fn finish(rule: &dyn Reshape, target: &dyn Store) -> transload_store::Result<()> {
+    let mut batch = WriteBatch::new();
+    rule.finish(&mut |_, key, value| {
+        batch.put(key, value);
+        Ok(())
+    })?;
+    target.write(&batch, Durability::Synced)
 }
 
 /// About how many bytes the chunks in `todo` have.
@@ -197,18 +214,25 @@ pub(crate) fn target_fault(operation: &'static str, error: transload_store::Erro
 
 /// Where a chunk's entries go.
 enum Sink<'a> {
+    Reshaped(Box<dyn ReshapePass + 'a>, Runs<'a>),
     Bulk(Box<dyn ChunkLoad>),
     Batches { store: &'a dyn Store, batch: WriteBatch, batch_bytes_max: u64 },
 }
 
 impl Sink<'_> {
-    fn put(&mut self, key: &[u8], value: &[u8]) -> transload_store::Result<()> {
+    fn put(&mut self, key: &[u8], value: &[u8]) -> std::result::Result<(), Fault> {
+        let named = |error| {
+            let mut fault = Fault::target(error);
+            fault.error = fault.error.with("key", printable_key(key));
+            fault
+        };
         match self {
-            Sink::Bulk(load) => load.put(key, value),
+            Sink::Reshaped(pass, runs) => reshaped(&mut **pass, key, value, runs, named),
+            Sink::Bulk(load) => load.put(key, value).map_err(named),
             Sink::Batches { store, batch, batch_bytes_max } => {
                 batch.put(key, value);
                 if batch.bytes() as u64 >= *batch_bytes_max {
-                    store.write(batch, Durability::Buffered)?;
+                    store.write(batch, Durability::Buffered).map_err(named)?;
                     batch.clear();
                 }
                 Ok(())
@@ -218,12 +242,34 @@ impl Sink<'_> {
 
     fn commit(self) -> transload_store::Result<()> {
         match self {
+            Sink::Reshaped(_, runs) => runs.commit(),
             Sink::Bulk(load) => load.commit(),
             // The last batch is written even when it is empty: its sync makes those before it
             // durable.
             Sink::Batches { store, batch, .. } => store.write(&batch, Durability::Synced),
         }
     }
+}
+
+/// Puts what becomes of an entry.
+fn reshaped(
+    pass: &mut dyn ReshapePass,
+    key: &[u8],
+    value: &[u8],
+    runs: &mut Runs<'_>,
+    named: impl FnOnce(transload_store::Error) -> Fault,
+) -> std::result::Result<(), Fault> {
+    let mut written = true;
+    let put = pass.entry(key, value, &mut |run, key, value| {
+        runs.put(run, key, value).inspect_err(|_| written = false)
+    });
+    put.map_err(|error| {
+        if written {
+            Error::store(Kind::Difference, "change the layout", error).into()
+        } else {
+            named(error)
+        }
+    })
 }
 
 fn try_chunk(
@@ -235,24 +281,22 @@ fn try_chunk(
 ) -> std::result::Result<(ScanReceipt, Option<ChunkTally>), Fault> {
     let mut scan = Scan::new(job.source, range).map_err(Fault::source)?;
     let mut walk = job.tally.then(|| ChunkWalk::new(job.layout));
-    let mut sink = match bulk {
-        Some(bulk) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),
-        None => Sink::Batches {
-            store: job.target,
-            batch: WriteBatch::new(),
-            batch_bytes_max: job.limits.batch_bytes_max,
-        },
+    let (piece, batch_bytes_max) = (job.limits.chunk_bytes, job.limits.batch_bytes_max);
+    let mut sink = match (job.rule, bulk) {
+        (Some(rule), bulk) => {
+            Sink::Reshaped(rule.pass(), Runs::new(job.target, bulk, piece, batch_bytes_max))
+        }
+        (None, Some(bulk)) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),
+        (None, None) => {
+            Sink::Batches { store: job.target, batch: WriteBatch::new(), batch_bytes_max }
+        }
     };
     let (mut entries, mut bytes, mut advance) = (0u64, 0u64, Advance::new());
     while let Some((key, value)) = scan.next().map_err(Fault::source)? {
         if let Some(walk) = &mut walk {
             walk.push(key, value).map_err(disorder)?;
         }
-        sink.put(key, value).map_err(|error| {
-            let mut fault = Fault::target(error);
-            fault.error = fault.error.with("key", printable_key(key));
-            fault
-        })?;
+        sink.put(key, value)?;
         entries += 1;
         bytes += (key.len() + value.len()) as u64;
         if advance.is_due(bytes) {

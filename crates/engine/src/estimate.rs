@@ -1,7 +1,7 @@
 //! How long a migration takes and how much space it needs, from a short sample read of the
 //! source. The plan says how the figures came about; the run's report says what it really was.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::plan::Estimate;
 use crate::tally::aligned_ranges;
 use crate::watch::Watch;
@@ -10,7 +10,7 @@ use transload_model::engine::Engine;
 use transload_model::layout::Layout;
 use transload_model::walk::ChunkWalk;
 use transload_observe::PaceLimits;
-use transload_store::{KeyRange, Scan, Snapshot};
+use transload_store::{KeyRange, Reshape, Scan, Snapshot};
 
 /// A sample of one database ends after this many bytes.
 const SAMPLE_BYTES_MAX: u64 = 16 << 20;
@@ -61,11 +61,17 @@ impl Sample {
     }
 }
 
-/// Reads and hashes a small database whole, of a large one a little at places all over it.
+/// Reads and hashes a small database whole, of a large one a little at places all over it, and
+/// tries `reshape` on what it reads.
 ///
 /// # Errors
-/// Those of reading.
-pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Result<Sample> {
+/// Those of reading; [`Kind::Refused`] for an entry that can't go to the other layout.
+pub fn sample(
+    snapshot: &dyn Snapshot,
+    layout: &dyn Layout,
+    reshape: Option<&dyn Reshape>,
+    watch: &Watch,
+) -> Result<Sample> {
     let fault = |error| Error::reading("read a sample", error);
     let ranges = places(snapshot, layout).map_err(fault)?;
     let places = u32::try_from(ranges.len()).unwrap_or(u32::MAX).max(1);
@@ -74,7 +80,7 @@ pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Re
         let (bytes_max, time_max) =
             (SAMPLE_BYTES_MAX / u64::from(places), SAMPLE_TIME_MAX / places);
         let began = Instant::now();
-        let end = sample_place(snapshot, layout, range, &mut sample, watch, |bytes| {
+        let end = sample_place((snapshot, layout, reshape), range, &mut sample, watch, |bytes| {
             bytes >= bytes_max || began.elapsed() >= time_max
         })?;
         sample.time += began.elapsed();
@@ -90,8 +96,7 @@ pub fn sample(snapshot: &dyn Snapshot, layout: &dyn Layout, watch: &Watch) -> Re
 
 /// Reads from the beginning of `range` until `enough`; where it stopped before the end.
 fn sample_place(
-    snapshot: &dyn Snapshot,
-    layout: &dyn Layout,
+    (snapshot, layout, reshape): (&dyn Snapshot, &dyn Layout, Option<&dyn Reshape>),
     range: &KeyRange,
     sample: &mut Sample,
     watch: &Watch,
@@ -100,11 +105,16 @@ fn sample_place(
     let fault = |error| Error::reading("read a sample", error);
     let mut scan = Scan::new(snapshot, range).map_err(fault)?;
     let mut walk = ChunkWalk::new(layout);
+    let mut pass = reshape.map(Reshape::pass);
     let mut bytes = 0;
     while let Some((key, value)) = scan.next().map_err(fault)? {
         watch.go_on("read a sample")?;
         // A disorder is the verification's to report, with names.
         let _ = walk.push(key, value);
+        if let Some(pass) = &mut pass {
+            pass.entry(key, value, &mut |_, _, _| Ok(()))
+                .map_err(|error| Error::store(Kind::Refused, "try the layout", error))?;
+        }
         let length = (key.len() + value.len()) as u64;
         bytes += length;
         sample.bytes += length;

@@ -109,7 +109,7 @@ pub fn plan_log(state_dir: &Path) -> Result<Vec<PlanEntry>> {
             digest: plan.digest()?,
             path,
             made_unix_seconds: plan.made_unix_seconds,
-            about: format!("{moving} databases to {}", plan.engine),
+            about: format!("{moving} databases to {}", plan.aim()),
         });
     }
     entries.sort_by_key(|entry| entry.number);

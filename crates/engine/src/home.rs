@@ -120,6 +120,10 @@ impl<'a> OpenHome<'a> {
         if !of_one_moment {
             this.home.notices.push(NOT_OF_ONE_MOMENT.into());
         }
+        let told = profile
+            .notices(this.view())
+            .map_err(|error| refused_or_damaged("look at the databases", error))?;
+        this.home.notices.extend(told);
         this.facts = profile
             .facts(this.view())
             .map_err(|error| refused_or_damaged("read the chain's facts", error))?;

@@ -38,6 +38,11 @@ type ChunkKey = (u64, &'static str, u64);
 const META: TableDefinition<'_, &str, Bytes> = TableDefinition::new("meta");
 const RANGES: TableDefinition<'_, (u64, &str), Bytes> = TableDefinition::new("ranges");
 const CHUNKS: TableDefinition<'_, ChunkKey, Bytes> = TableDefinition::new("chunks");
+// The target's own chunks, where its layout is another than the source's. They are made when the
+// first is entered: journals of before have none.
+const TARGET_RANGES: TableDefinition<'_, (u64, &str), Bytes> =
+    TableDefinition::new("target_ranges");
+const TARGET_CHUNKS: TableDefinition<'_, ChunkKey, Bytes> = TableDefinition::new("target_chunks");
 const STEPS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("steps");
 const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("events");
 
@@ -324,6 +329,36 @@ impl Journal {
         self.commit(tx, "journal: chunks cut")
     }
 
+    /// The chunks in which a target in another layout is read back, once they are cut.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the journal can't be read.
+    pub fn target_ranges(&self, attempt: u64, database: &str) -> Result<Option<Vec<KeyRange>>> {
+        let tx = self.db.begin_read().map_err(fault)?;
+        let Some(ranges) = if_made(tx.open_table(TARGET_RANGES))? else { return Ok(None) };
+        let value = ranges.get((attempt, database)).map_err(fault)?;
+        value.map(|value| unpack(value.value())).transpose()
+    }
+
+    /// Fixes the chunks in which a target in another layout is read back.
+    ///
+    /// # Errors
+    /// [`Kind::Stopped`] when the journal can't be written.
+    pub fn set_target_ranges(
+        &self,
+        attempt: u64,
+        database: &str,
+        ranges: &[KeyRange],
+    ) -> Result<()> {
+        let packed = pack(&ranges)?;
+        let tx = self.write()?;
+        tx.open_table(TARGET_RANGES)
+            .map_err(fault)?
+            .insert((attempt, database), packed.as_slice())
+            .map_err(fault)?;
+        self.commit(tx, "journal: the target's chunks cut")
+    }
+
     /// How far every chunk of a database is.
     ///
     /// # Errors
@@ -379,11 +414,7 @@ impl Journal {
 
     fn header(&self) -> Result<Option<Header>> {
         let tx = self.db.begin_read().map_err(fault)?;
-        let meta = match tx.open_table(META) {
-            Ok(meta) => meta,
-            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
-            Err(error) => return Err(fault(error)),
-        };
+        let Some(meta) = if_made(tx.open_table(META))? else { return Ok(None) };
         let value = meta.get("header").map_err(fault)?;
         value.map(|value| parse(value.value())).transpose()
     }
@@ -436,6 +467,15 @@ impl Journal {
     }
 }
 
+/// A table that was perhaps never written to.
+fn if_made<T>(table: std::result::Result<T, redb::TableError>) -> Result<Option<T>> {
+    match table {
+        Ok(table) => Ok(Some(table)),
+        Err(redb::TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(fault(error)),
+    }
+}
+
 /// The chunk log of one attempt.
 #[derive(Clone, Copy)]
 pub struct AttemptChunks<'a> {
@@ -467,6 +507,23 @@ impl ChunkLog for AttemptChunks<'_> {
         let copied = self.copied(database, chunk)?.ok_or_else(|| not_copied(database, chunk))?;
         let entry = ChunkEntry::Verified(copied, verified.clone());
         self.journal.set_chunk(self.attempt, database, chunk, &entry)
+    }
+
+    fn read_back(&self, database: &str, chunk: u64) -> Result<Option<VerifiedChunk>> {
+        let tx = self.journal.db.begin_read().map_err(fault)?;
+        let Some(chunks) = if_made(tx.open_table(TARGET_CHUNKS))? else { return Ok(None) };
+        let value = chunks.get((self.attempt, database, chunk)).map_err(fault)?;
+        value.map(|value| unpack(value.value())).transpose()
+    }
+
+    fn record_read_back(&self, database: &str, chunk: u64, read: &VerifiedChunk) -> Result<()> {
+        let packed = pack(read)?;
+        let tx = self.journal.write()?;
+        tx.open_table(TARGET_CHUNKS)
+            .map_err(fault)?
+            .insert((self.attempt, database, chunk), packed.as_slice())
+            .map_err(fault)?;
+        self.journal.commit(tx, "journal: chunk of the target noted")
     }
 
     fn record_failed(&self, database: &str, chunk: u64, why: &str) -> Result<()> {

@@ -32,8 +32,11 @@ mod planning;
 mod preflight;
 mod prove;
 mod pulse;
+mod relaid;
+mod relayout;
 mod report;
 mod runner;
+mod runs;
 mod status;
 mod swap;
 mod tally;
@@ -70,6 +73,7 @@ pub use planning::{PlanRequest, make_plan, state_dir_of};
 pub use preflight::{CheckResult, Ground, Outcome, Preflight, Scope, check_names, preflight};
 pub use prove::prove;
 pub use pulse::Pulse;
+pub use relaid::{RelaidJob, verify_relaid};
 pub use report::{
     PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable, RunReport, memory, reach,
 };

@@ -3,6 +3,7 @@
 use crate::chunks::ChunkLog as _;
 use crate::error::{Error, Kind, Result};
 use crate::journal::Journal;
+use crate::plan::Plan;
 use crate::verify::VerifiedDatabase;
 use crate::watch::{StepLog, Watch};
 use serde::{Deserialize, Serialize};
@@ -17,7 +18,8 @@ const FINDINGS_NAMED_MAX: usize = 10;
 
 /// What to do where the old databases may not come back.
 pub(crate) const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
-    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE`";
+    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE` (or \
+    `--layout OLD-LAYOUT`)";
 
 /// One database that changes place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,26 +88,28 @@ impl Verified {
     }
 
     /// Remembers, from the journal alone, what another process verified in this attempt: every
-    /// chunk of every database, with both sides' receipts equal.
+    /// chunk of every database of the plan that moves, with both sides' receipts equal, or with
+    /// the tables of both compared where the layout changed.
     ///
     /// # Errors
     /// [`Kind::Stopped`] when a chunk lacks its verification; as [`Verified::new`].
     pub fn recall(
         journal: &Journal,
         attempt: u64,
-        databases: &[String],
+        plan: &Plan,
         on_target: &Verdict,
     ) -> Result<Self> {
         let log = journal.chunks_of(attempt);
         let mut targets = Vec::new();
-        for database in databases {
+        for planned in plan.moving() {
+            let database = planned.name.as_str();
             let incomplete = |chunk: u64| {
                 Error::new(Kind::Stopped, "recall the verification", "it is not complete")
-                    .with("database", database.clone())
+                    .with("database", database.to_owned())
                     .with("chunk", chunk.to_string())
             };
             let ranges = journal.ranges(attempt, database)?.unwrap_or_default();
-            let chunks = ranges.len() as u64;
+            let mut chunks = ranges.len() as u64;
             if chunks == 0 {
                 return Err(incomplete(0));
             }
@@ -118,7 +122,19 @@ impl Verified {
                 }
                 entries += verified.receipt.entries;
             }
-            targets.push(VerifiedTarget { database: database.clone(), entries, chunks });
+            if planned.to_layout.is_some() {
+                // That the tables are equal was noted after both sides were read whole.
+                if journal.note::<bool>(&equal_note(attempt, database))? != Some(true) {
+                    return Err(incomplete(0));
+                }
+                let ranges = journal.target_ranges(attempt, database)?.unwrap_or_default();
+                (entries, chunks) = (0, ranges.len() as u64);
+                for chunk in 0..chunks {
+                    let read = log.read_back(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
+                    entries += read.receipt.entries;
+                }
+            }
+            targets.push(VerifiedTarget { database: database.to_owned(), entries, chunks });
         }
         Self::checked(attempt, targets, on_target)
     }
@@ -162,6 +178,11 @@ impl Verified {
         let mut found = self.databases.iter().filter(|verified| verified.database == database);
         found.next().map(|verified| verified.entries)
     }
+}
+
+/// The note that says that a target in another layout has the source's records.
+pub(crate) fn equal_note(attempt: u64, database: &str) -> String {
+    format!("equal/{attempt}/{database}")
 }
 
 /// A swap, whole: the same value tells how to do it, how far it is, and how to undo it.

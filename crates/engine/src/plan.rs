@@ -14,7 +14,9 @@ use transload_model::engine::Engine;
 use transload_model::layout::TableClass;
 use transload_model::merkle::sha256;
 use transload_model::record::TableName;
-use transload_store::{ConfigEdit, FilePlan, Guarantees, TrustInput, VersionChoice, Weakness};
+use transload_store::{
+    ConfigEdit, FilePlan, Guarantees, SwapChange, TrustInput, VersionChoice, Weakness,
+};
 
 /// The plan's format.
 pub const PLAN_FORMAT: u32 = 1;
@@ -34,6 +36,9 @@ pub struct Plan {
     pub made_unix_seconds: u64,
     /// The target engine of the databases that move.
     pub engine: Engine,
+    /// The layout that was asked for, by its name; absent when layouts stay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_layout: Option<String>,
     /// Weaker promises of the target that somebody accepted.
     pub accept_weaker: Vec<Weakness>,
     /// What is taken for granted.
@@ -187,7 +192,7 @@ pub struct Assumption {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fate {
-    /// It goes to the target engine.
+    /// It goes to the target engine, to another layout, or both.
     Moves,
     /// It has the target engine already.
     HasTheEngine,
@@ -213,6 +218,9 @@ pub struct PlannedDatabase {
     pub fate: Fate,
     /// The layout of its entries.
     pub layout: String,
+    /// The layout that they get; absent when it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_layout: Option<String>,
     /// Whether a profile knows it.
     pub known: bool,
     /// Bytes of its files.
@@ -245,6 +253,48 @@ pub struct PlannedTable {
     pub class: TableClass,
     /// What becomes of it.
     pub becomes: String,
+}
+
+/// What a swap changes, by name.
+pub(crate) struct Changes {
+    moved: Vec<String>,
+    engine: Engine,
+    relaid: Vec<String>,
+    layout: Option<String>,
+}
+
+impl Changes {
+    /// Of these databases, which go to `engine` and to the layout called so.
+    pub(crate) fn of(databases: &[PlannedDatabase], engine: Engine, layout: Option<&str>) -> Self {
+        let names = |chosen: &dyn Fn(&PlannedDatabase) -> bool| -> Vec<String> {
+            let moving = databases.iter().filter(|one| one.moves() && chosen(one));
+            moving.map(|one| one.name.clone()).collect()
+        };
+        Self {
+            moved: names(&|one| one.from != engine),
+            engine,
+            relaid: names(&|one| one.to_layout.is_some()),
+            layout: layout.map(str::to_owned),
+        }
+    }
+
+    /// As profiles take it.
+    pub(crate) fn as_swap_change(&self) -> SwapChange<'_> {
+        SwapChange {
+            moved: &self.moved,
+            engine: self.engine,
+            relaid: &self.relaid,
+            layout: self.layout.as_deref(),
+        }
+    }
+}
+
+impl PlannedDatabase {
+    /// Whether it changes place at the swap.
+    #[must_use]
+    pub fn moves(&self) -> bool {
+        self.fate == Fate::Moves
+    }
 }
 
 impl Plan {
@@ -308,7 +358,23 @@ impl Plan {
 
     /// The databases that move.
     pub fn moving(&self) -> impl Iterator<Item = &PlannedDatabase> {
-        self.databases.iter().filter(|database| database.fate == Fate::Moves)
+        self.databases.iter().filter(|database| database.moves())
+    }
+
+    /// What the swap changes, as far as config keys tell of it.
+    pub(crate) fn changes(&self) -> Changes {
+        Changes::of(&self.databases, self.engine, self.to_layout.as_deref())
+    }
+
+    /// What the plan does, in a few words.
+    #[must_use]
+    pub fn aim(&self) -> String {
+        let changes_engine = self.moving().any(|one| one.from != self.engine);
+        match (&self.to_layout, changes_engine) {
+            (None, _) => self.engine.to_string(),
+            (Some(layout), true) => format!("{}, layout {layout}", self.engine),
+            (Some(layout), false) => format!("layout {layout}"),
+        }
     }
 
     /// The folder of an attempt.
@@ -366,8 +432,22 @@ impl Plan {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return refuse(format!("two databases are named {}", pair[0]));
         }
-        if self.moving().any(|database| database.from == self.engine) {
-            return refuse("a database moves to the engine that it has".into());
+        for database in self.moving() {
+            if database.from == self.engine && database.to_layout.is_none() {
+                return refuse(format!("{} moves to the engine that it has", database.name));
+            }
+            if database.to_layout.as_ref() == Some(&database.layout) {
+                return refuse(format!("{} goes to the layout that it has", database.name));
+            }
+        }
+        let relaid = |database: &PlannedDatabase| database.to_layout.is_some();
+        if let Some(stays) = self.databases.iter().find(|one| relaid(one) && !one.moves()) {
+            return refuse(format!("{} stays and gets another layout", stays.name));
+        }
+        if self.to_layout.is_none()
+            && let Some(database) = self.moving().find(|one| relaid(one))
+        {
+            return refuse(format!("{} gets a layout that nobody asked for", database.name));
         }
         Ok(())
     }
@@ -391,6 +471,7 @@ pub(crate) mod tests {
             from_version: String::new(),
             fate,
             layout: "raw".into(),
+            to_layout: None,
             known: true,
             bytes_on_disk: 10,
             bytes_estimate: None,
@@ -405,6 +486,7 @@ pub(crate) mod tests {
             transload: "0.1.0".into(),
             made_unix_seconds: 1,
             engine: Engine::Pebble2,
+            to_layout: None,
             accept_weaker: vec![Weakness::OrderedWrites],
             assumptions: Vec::new(),
             home: PlannedHome {

@@ -9,9 +9,10 @@ use crate::journal::now;
 use crate::limits::Limits;
 use crate::moves::SwapMethod;
 use crate::plan::{
-    Assumption, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome, PlannedTable,
-    PlannedVerify,
+    Assumption, Changes, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
+    PlannedTable, PlannedVerify,
 };
+use crate::relayout::{nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
 use crate::watch::Watch;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs;
@@ -19,15 +20,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_observe::{Event, Stage};
-use transload_store::{AppState, Database, Engines, Home, Profile, Weakness};
+use transload_store::{AppState, Database, Engines, Home, LayoutWish, Profile, Reshape, Weakness};
 
 /// What to plan.
 #[derive(Clone, Debug)]
 pub struct PlanRequest {
     /// The node's home.
     pub home: PathBuf,
-    /// The target engine.
-    pub engine: Engine,
+    /// The target engine; `None` when every database keeps its own.
+    pub engine: Option<Engine>,
+    /// The target layout, by its name; `None` when layouts stay.
+    pub layout: Option<String>,
     /// Only these databases; `None` for all that a config key governs.
     pub only: Option<Vec<String>>,
     /// The limits.
@@ -51,10 +54,11 @@ pub struct PlanRequest {
 impl PlanRequest {
     /// A plan for all of `home`, with the usual limits.
     #[must_use]
-    pub fn new(home: impl Into<PathBuf>, engine: Engine) -> Self {
+    pub fn new(home: impl Into<PathBuf>, engine: impl Into<Option<Engine>>) -> Self {
         Self {
             home: home.into(),
-            engine,
+            engine: engine.into(),
+            layout: None,
             only: None,
             limits: Limits::default(),
             target_dir: None,
@@ -136,33 +140,38 @@ pub fn make_plan(
         space: None,
     };
     let open = OpenHome::open_recognised(profile, home.clone(), engines, &options)?;
+    let wishes = wishes(request, profile, &open)?;
+    let engine = target_engine(request, &open, &wishes)?;
     let mut databases = Vec::new();
     for database in open.databases() {
-        databases.push(plan_database(request, database, engines)?);
+        let wish = wishes.get(&database.database.name);
+        databases.push(plan_database(request, engine, wish, database, engines)?);
     }
     refuse_unknown_names(request, &databases)?;
+    refuse_half_a_layout(&databases, &wishes)?;
     let moved: Vec<String> = databases
         .iter()
-        .filter(|database| database.fate == Fate::Moves)
+        .filter(|database| database.moves())
         .map(|database| database.name.clone())
         .collect();
     if moved.is_empty() {
-        return Err(Error::new(
-            Kind::Refused,
-            "make the plan",
-            "no database of this home moves: each has the engine already, or stays with its own",
-        )
-        .with("engine", request.engine.name())
-        .next("transload inspect HOME shows every database's engine"));
+        return Err(nothing_moves(request, &wishes));
     }
+    let changes = Changes::of(&databases, engine, request.layout.as_deref());
     let config = profile
-        .config_edits(&home, &moved, request.engine)
+        .config_edits(&home, &changes.as_swap_change())
         .map_err(|error| Error::store(Kind::Refused, "look at the config", error))?;
     watch.tell(Event::StageBegan { stage: Stage::Measuring });
     let mut sampled = Vec::new();
     for database in open.databases().filter(|open| moved.contains(&open.database.name)) {
-        let sample = sample(&*database.snapshot, &*database.layout, watch)?;
         let name = database.database.name.as_str();
+        let rule = match wishes.get(name) {
+            Some(LayoutWish::Gets(target)) => Some(rekey(&*database.layout, &**target)?),
+            _ => None,
+        };
+        let rule = rule.as_ref().map(|rule| rule as &dyn Reshape);
+        let sample = sample(&*database.snapshot, &*database.layout, rule, watch)
+            .map_err(|error| error.with("database", name))?;
         let bytes_on_disk = database.recognised.bytes_on_disk;
         let (entries, bytes) = sample.extrapolated(bytes_on_disk);
         for planned in databases.iter_mut().filter(|planned| planned.name == name) {
@@ -180,7 +189,7 @@ pub fn make_plan(
         target_dir: request.target_dir.clone(),
         swap: request.swap,
     };
-    let facts = open.facts();
+    let (facts, seen) = (open.facts(), open.home());
     let cadence = Cadence {
         block_interval_millis: request
             .cadence
@@ -192,7 +201,8 @@ pub fn make_plan(
         format: PLAN_FORMAT,
         transload: env!("CARGO_PKG_VERSION").into(),
         made_unix_seconds: now(),
-        engine: request.engine,
+        engine,
+        to_layout: request.layout.clone(),
         accept_weaker: request.accept_weaker.clone(),
         assumptions: assumptions(&home),
         home: PlannedHome {
@@ -204,14 +214,14 @@ pub fn make_plan(
             height_last: facts.height_last,
             remote_signer: home.remote_signer.clone(),
             node_binary: request.node_binary.clone(),
-            notices: home.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
+            notices: seen.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
         },
         places,
         limits: request.limits,
         verify: request.verify.clone(),
         estimate: estimate(
             &sampled,
-            request.engine,
+            engine,
             other_volume,
             cadence,
             cores_used,
@@ -248,24 +258,37 @@ fn no_way_back(home: &Home, moved: &[String]) -> Option<String> {
 
 fn plan_database(
     request: &PlanRequest,
+    target_engine: Engine,
+    wish: Option<&LayoutWish>,
     open: &OpenDatabase,
     engines: &dyn Engines,
 ) -> Result<PlannedDatabase> {
     let database = &open.database;
     let from = engine_of(database, open.recognised.engine);
-    let fate = fate(request, database, from);
+    let to_layout = match wish {
+        Some(LayoutWish::Gets(layout)) => Some(layout.id().to_owned()),
+        _ => None,
+    };
+    let fate = fate(request, database, from, to_layout.is_some());
+    let to_layout = to_layout.filter(|_| fate == Fate::Moves);
     let source = open.store().guarantees();
     let (target, weaker) = if fate == Fate::Moves {
         let driver = engines
-            .driver(request.engine)
+            .driver(target_engine)
             .map_err(|error| Error::store(Kind::Refused, "find the target's driver", error))?;
         let (_, target) = driver.target_profile();
         (Some(target), source.weaknesses_of(&target))
     } else {
         (None, Vec::new())
     };
-    let becomes = match fate {
-        Fate::Moves => format!("carried to {} unchanged", request.engine),
+    let becomes = match (fate, &to_layout) {
+        (Fate::Moves, None) => format!("carried to {target_engine} unchanged"),
+        (Fate::Moves, Some(layout)) if from == target_engine => {
+            format!("carried to {layout}, values unchanged")
+        }
+        (Fate::Moves, Some(layout)) => {
+            format!("carried to {target_engine} and {layout}, values unchanged")
+        }
         _ => "stays as it is".into(),
     };
     let path = database.path.canonicalize().map_err(|error| {
@@ -279,6 +302,7 @@ fn plan_database(
         from_version: open.recognised.version.clone(),
         fate,
         layout: open.layout.id().to_owned(),
+        to_layout,
         known: database.known,
         bytes_on_disk: open.recognised.bytes_on_disk,
         bytes_estimate: None,
@@ -300,23 +324,28 @@ fn plan_database(
 }
 
 /// Of two engines that write one format, the config says which the node has.
-fn engine_of(database: &Database, recognised: Engine) -> Engine {
+pub(crate) fn engine_of(database: &Database, recognised: Engine) -> Engine {
     let configured = database.configured.as_deref().and_then(|name| name.parse::<Engine>().ok());
     configured
         .filter(|configured| configured.told_by_files() == recognised.told_by_files())
         .unwrap_or(recognised)
 }
 
-fn fate(request: &PlanRequest, database: &Database, engine: Engine) -> Fate {
-    if request.only.as_ref().is_some_and(|only| !only.contains(&database.name)) {
+fn fate(request: &PlanRequest, database: &Database, engine: Engine, relaid: bool) -> Fate {
+    let changes_engine = request.engine.is_some_and(|wanted| wanted != engine);
+    if !is_asked_for(request, &database.name) || (request.engine.is_none() && !relaid) {
         Fate::NotAskedFor
-    } else if engine == request.engine {
+    } else if !changes_engine && !relaid {
         Fate::HasTheEngine
     } else if database.governed_by.is_none() {
         Fate::StaysWithItsEngine
     } else {
         Fate::Moves
     }
+}
+
+fn is_asked_for(request: &PlanRequest, database: &str) -> bool {
+    request.only.as_ref().is_none_or(|only| only.iter().any(|name| name == database))
 }
 
 fn refuse_unknown_names(request: &PlanRequest, databases: &[PlannedDatabase]) -> Result<()> {

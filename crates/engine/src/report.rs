@@ -53,6 +53,9 @@ pub struct ReportDatabase {
     pub to: Engine,
     /// What became of it.
     pub fate: Fate,
+    /// Its layout after; absent when that is the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to_layout: Option<String>,
     /// Entries compared between both sides, bookkeeping included; 0 when it stayed.
     #[serde(with = "decimal")]
     pub entries_compared: u64,
@@ -196,6 +199,7 @@ mod tests {
             from: Engine::Goleveldb,
             to: Engine::Pebble2,
             fate,
+            to_layout: None,
             entries_compared: 1,
             bytes_compared: 1,
             chunks: 1,

@@ -19,7 +19,7 @@ use transload_observe::{Event, Stage};
 use transload_store::{KeyRange, Scan, ScanReceipt, Snapshot};
 
 /// Differing keys that a failed chunk names; the others are only counted.
-const NAMED_KEYS_MAX: usize = 20;
+pub(crate) const NAMED_KEYS_MAX: usize = 20;
 
 /// One database to verify. Both snapshots come from stores that were opened after the target
 /// was closed.
@@ -51,6 +51,16 @@ pub struct VerifiedDatabase {
 }
 
 impl VerifiedDatabase {
+    pub(crate) fn new(
+        name: String,
+        tables: Vec<TableCommitment>,
+        entries: u64,
+        bytes: u64,
+        chunks: u64,
+    ) -> Self {
+        Self { name, tables, entries, bytes, chunks }
+    }
+
     /// The database's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -166,7 +176,7 @@ pub(crate) fn conclude(
 }
 
 /// The ranges must follow one another from the first possible key to the last.
-fn covers_everything(ranges: &[KeyRange]) -> Result<()> {
+pub(crate) fn covers_everything(ranges: &[KeyRange]) -> Result<()> {
     let begins = ranges.first().is_some_and(|range| range.start.is_empty());
     let ends = ranges.last().is_some_and(|range| range.end.is_none());
     let joined = ranges.windows(2).all(|pair| pair[0].end.as_ref() == Some(&pair[1].start));

@@ -107,7 +107,16 @@ pub trait Layout: Send + Sync + fmt::Debug {
     fn align_split<'a>(&self, key: &'a [u8]) -> &'a [u8] {
         key
     }
+
+    /// The entries of the layout itself ([`Placement::Bookkeeping`]) that a database has once it
+    /// was brought to this layout from another one.
+    fn bookkeeping(&self) -> &'static [BookkeepingEntry] {
+        &[]
+    }
 }
+
+/// Key and value of an entry of a layout itself.
+pub type BookkeepingEntry = (&'static [u8], &'static [u8]);
 
 /// The layout of a database that no profile knows: one table, physical keys as they are.
 #[derive(Clone, Debug)]

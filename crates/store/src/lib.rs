@@ -14,6 +14,7 @@ mod key;
 pub mod layers;
 pub mod memory;
 mod profile;
+mod reshape;
 mod scan;
 pub mod sort;
 mod store;
@@ -27,7 +28,9 @@ pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use profile::{
     AppState, ChainFacts, ConfigEdit, ConfigFile, Database, FilePlan, FileTreatment, Home,
-    HomeView, Opener, PowerShare, Profile, SignerState, TrustInput, VerifyOptions, VersionChoice,
+    HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, SwapChange, TrustInput,
+    VerifyOptions, VersionChoice,
 };
+pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};
 pub use scan::{Scan, ScanDigest, ScanReceipt};
 pub use store::{BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, WriteBatch, WriteOp};

@@ -118,7 +118,7 @@ impl Store for MemoryStore {
     }
 
     fn bulk_load(&self) -> Result<Arc<dyn BulkLoad>> {
-        Ok(Arc::new(MemoryLoad { store: self.clone(), open: Arc::default() }))
+        Ok(Arc::new(MemoryLoad { store: self.clone() }))
     }
 
     fn close(self: Box<Self>) -> Result<()> {
@@ -213,38 +213,20 @@ impl Cursor for MemoryCursor {
 
 struct MemoryLoad {
     store: MemoryStore,
-    open: Arc<Mutex<Vec<KeyRange>>>,
 }
 
 impl BulkLoad for MemoryLoad {
     fn chunk(&self, range: &KeyRange) -> Result<Box<dyn ChunkLoad>> {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if open.iter().any(|other| overlap(other, range)) {
-            return Err(Error::new(
-                Kind::InvalidInput,
-                "bulk load",
-                "the chunk overlaps one that is open",
-            ));
-        }
-        open.push(range.clone());
         Ok(Box::new(MemoryChunk {
             store: self.store.clone(),
-            open: Arc::clone(&self.open),
             range: range.clone(),
             entries: Vec::new(),
         }))
     }
 }
 
-fn overlap(a: &KeyRange, b: &KeyRange) -> bool {
-    let begins_before_end =
-        |x: &KeyRange, y: &KeyRange| y.end.as_ref().is_none_or(|end| x.start < *end);
-    !a.is_empty() && !b.is_empty() && begins_before_end(a, b) && begins_before_end(b, a)
-}
-
 struct MemoryChunk {
     store: MemoryStore,
-    open: Arc<Mutex<Vec<KeyRange>>>,
     range: KeyRange,
     entries: Vec<(Vec<u8>, Vec<u8>)>,
 }
@@ -269,13 +251,6 @@ impl ChunkLoad for MemoryChunk {
         let loaded = std::mem::take(&mut self.entries);
         self.store.publish(|entries| entries.extend(loaded), Durability::Synced);
         Ok(())
-    }
-}
-
-impl Drop for MemoryChunk {
-    fn drop(&mut self) {
-        let mut open = self.open.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        open.retain(|range| *range != self.range);
     }
 }
 

@@ -3,7 +3,7 @@
 //! A profile knows tables, layouts, certificates and config keys of one kind of node. It reads
 //! through [`Snapshot`]s that somebody else opened, so it knows no engine.
 
-use crate::{Result, Snapshot};
+use crate::{Error, Kind, Result, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -240,6 +240,30 @@ pub struct HomeView<'a> {
     pub databases: &'a dyn Opener,
 }
 
+/// What becomes of one database when its home goes to a layout.
+#[derive(Debug)]
+pub enum LayoutWish {
+    /// It gets this one.
+    Gets(Box<dyn Layout>),
+    /// It has it already.
+    HasIt,
+    /// It keeps its own, for this reason.
+    Keeps(&'static str),
+}
+
+/// What a swap changes, as far as config keys tell of it.
+#[derive(Clone, Copy, Debug)]
+pub struct SwapChange<'a> {
+    /// The databases that go to another engine.
+    pub moved: &'a [String],
+    /// The engine of all databases that change place, afterwards.
+    pub engine: Engine,
+    /// The databases that get another layout.
+    pub relaid: &'a [String],
+    /// That layout's name; `None` where layouts stay.
+    pub layout: Option<&'a str>,
+}
+
 /// Knows one kind of node home.
 pub trait Profile: Send + Sync {
     /// The profile's id, such as `cometbft`.
@@ -264,6 +288,34 @@ pub trait Profile: Send + Sync {
         snapshot: &dyn Snapshot,
     ) -> Result<Box<dyn Layout>>;
 
+    /// What becomes of a database, which has the layout `current`, when its home goes to the
+    /// layout called `name`.
+    ///
+    /// # Errors
+    /// [`crate::Kind::InvalidInput`] when no layout is called so; [`crate::Kind::Unsupported`]
+    /// when the home's software doesn't read it.
+    fn layout_wish(
+        &self,
+        _home: &Home,
+        _database: &Database,
+        _current: &dyn Layout,
+        name: &str,
+    ) -> Result<LayoutWish> {
+        Err(Error::new(
+            Kind::InvalidInput,
+            "look for the layout",
+            format!("homes of this kind have one layout, and none is called {name:?}"),
+        ))
+    }
+
+    /// What a person should know that names and config files alone don't tell.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn notices(&self, _view: HomeView<'_>) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
     /// Heights, hashes, layout and schema.
     ///
     /// # Errors
@@ -283,16 +335,10 @@ pub trait Profile: Send + Sync {
         progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<Verdict>;
 
-    /// The config keys to set when the databases in `moved` go to `target`: all that must
-    /// agree, or none.
+    /// The config keys to set at the swap: all that must agree, or none.
     ///
     /// # Errors
     /// [`crate::Kind::Unsupported`] when the node's version doesn't register that engine, or
     /// doesn't let these databases be configured so.
-    fn config_edits(
-        &self,
-        home: &Home,
-        moved: &[String],
-        target: Engine,
-    ) -> Result<Vec<ConfigEdit>>;
+    fn config_edits(&self, home: &Home, change: &SwapChange<'_>) -> Result<Vec<ConfigEdit>>;
 }

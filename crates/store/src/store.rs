@@ -168,9 +168,9 @@ pub enum Durability {
 
 /// Loads sorted chunks, several at a time, in any order.
 pub trait BulkLoad: Send + Sync {
-    /// Begins a chunk for keys of `range`. Ranges of chunks that are open or committed don't
-    /// overlap, except that a chunk may be loaded again whole (after a crash), with the same
-    /// entries.
+    /// Begins a chunk for keys of `range`. No key is in two chunks, except that a chunk may be
+    /// loaded again whole (after a crash), with the same entries. Ranges may overlap; what is
+    /// loaded in ranges that don't is cheaper to read.
     ///
     /// # Errors
     /// Those of the engine.

@@ -30,7 +30,7 @@ pub(crate) fn layout_of(name: &str, snapshot: &dyn Snapshot) -> Result<Box<dyn L
     Ok(match name {
         BLOCKSTORE => Box::new(BlockstoreLayout::new(blockstore_form(snapshot)?)),
         STATE => Box::new(StateLayout::new(state_form(snapshot)?)),
-        EVIDENCE => Box::new(EvidenceLayout::new(stored_form(snapshot, EVIDENCE)?)),
+        EVIDENCE => Box::new(EvidenceLayout::new(evidence_form(snapshot)?)),
         LIGHT => Box::new(LightLayout::new(stored_form(snapshot, LIGHT)?)),
         TX_INDEX => Box::new(TxIndexLayout::new()),
         APPLICATION if holds_multistore(snapshot)? => Box::new(ApplicationLayout::new()),
@@ -48,6 +48,12 @@ pub(crate) fn blockstore_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
 pub(crate) fn state_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
     let form = stored_form(snapshot, STATE)?;
     refuse_mixed(snapshot, form, STATE, &[b"validatorsKey:", b"abciResponsesKey:"])?;
+    Ok(form)
+}
+
+fn evidence_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
+    let form = stored_form(snapshot, EVIDENCE)?;
+    refuse_mixed(snapshot, form, EVIDENCE, &[b"\x00", b"\x01"])?;
     Ok(form)
 }
 
@@ -217,6 +223,8 @@ mod tests {
         assert_eq!(error.kind(), Kind::UnknownFormat);
         let entries: [(&[u8], &[u8]); 2] = [(b"validatorsKey:1", b""), (b"version", b"v2")];
         assert_eq!(layout_id(STATE, &entries).unwrap_err().kind(), Kind::UnknownFormat);
+        let entries: [(&[u8], &[u8]); 2] = [(b"\x0000000000000000BC/13", b""), (b"version", b"v2")];
+        assert_eq!(layout_id(EVIDENCE, &entries).unwrap_err().kind(), Kind::UnknownFormat);
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod facts;
 pub mod home;
 pub mod layout;
 mod profile;
+mod relayout;
 pub mod signature;
 mod verify;
 pub mod wire;

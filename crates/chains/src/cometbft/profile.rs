@@ -1,13 +1,13 @@
 //! The profile of CometBFT homes.
 
 use super::home::NodeBuild;
-use super::{database, facts, home, verify};
+use super::{database, facts, home, relayout, verify};
 use std::path::Path;
-use transload_model::engine::Engine;
 use transload_model::layout::Layout;
 use transload_model::report::Verdict;
 use transload_store::{
-    ChainFacts, ConfigEdit, Database, Home, HomeView, Profile, Result, Snapshot, VerifyOptions,
+    ChainFacts, ConfigEdit, Database, Home, HomeView, LayoutWish, Profile, Result, Snapshot,
+    SwapChange, VerifyOptions,
 };
 
 /// Knows CometBFT and Tendermint homes, with and without a Cosmos SDK application.
@@ -32,6 +32,20 @@ impl Profile for CometBft {
         database::layout_of(&database.name, snapshot)
     }
 
+    fn layout_wish(
+        &self,
+        home: &Home,
+        database: &Database,
+        current: &dyn Layout,
+        name: &str,
+    ) -> Result<LayoutWish> {
+        relayout::wish(home, &database.name, current, name, None)
+    }
+
+    fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {
+        relayout::notices(view)
+    }
+
     fn facts(&self, view: HomeView<'_>) -> Result<ChainFacts> {
         facts::facts(view)
     }
@@ -45,13 +59,8 @@ impl Profile for CometBft {
         verify::verify(view, options, progress)
     }
 
-    fn config_edits(
-        &self,
-        home: &Home,
-        moved: &[String],
-        target: Engine,
-    ) -> Result<Vec<ConfigEdit>> {
-        home::config_edits(home, moved, target, None)
+    fn config_edits(&self, home: &Home, change: &SwapChange<'_>) -> Result<Vec<ConfigEdit>> {
+        home::config_edits(home, change, None)
     }
 }
 
@@ -91,6 +100,20 @@ impl Profile for CometBftWithNode {
         CometBft.layout(home, database, snapshot)
     }
 
+    fn layout_wish(
+        &self,
+        home: &Home,
+        database: &Database,
+        current: &dyn Layout,
+        name: &str,
+    ) -> Result<LayoutWish> {
+        relayout::wish(home, &database.name, current, name, Some(&self.build))
+    }
+
+    fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {
+        CometBft.notices(view)
+    }
+
     fn facts(&self, view: HomeView<'_>) -> Result<ChainFacts> {
         CometBft.facts(view)
     }
@@ -104,12 +127,7 @@ impl Profile for CometBftWithNode {
         CometBft.verify(view, options, progress)
     }
 
-    fn config_edits(
-        &self,
-        home: &Home,
-        moved: &[String],
-        target: Engine,
-    ) -> Result<Vec<ConfigEdit>> {
-        home::config_edits(home, moved, target, Some(&self.build))
+    fn config_edits(&self, home: &Home, change: &SwapChange<'_>) -> Result<Vec<ConfigEdit>> {
+        home::config_edits(home, change, Some(&self.build))
     }
 }

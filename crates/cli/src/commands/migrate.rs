@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::output::report;
 use std::io::Write;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Error, Kind, Migration, Result, make_plan};
+use transload_engine::{Error, Kind, Migration, Plan, Result, make_plan};
 
 /// Runs `migrate`.
 pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
@@ -57,11 +57,14 @@ pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit> {
 
 /// A migration that is under way goes on to its own target, not to another.
 fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
-    let planned = migration.plan().map(|plan| plan.engine);
-    if planned == args.wish.to {
+    let wish = &args.wish;
+    let is_the_same = migration.plan().is_some_and(|plan| {
+        wish.to.is_none_or(|engine| engine == plan.engine) && wish.layout == plan.to_layout
+    });
+    if is_the_same {
         return Ok(());
     }
-    let under_way = planned.map_or_else(|| "another engine".into(), |engine| engine.to_string());
+    let under_way = migration.plan().map_or_else(|| "another engine".into(), Plan::aim);
     Err(Error::new(
         Kind::Refused,
         "begin a migration",

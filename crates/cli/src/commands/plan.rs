@@ -49,10 +49,12 @@ pub(crate) fn run(context: &Context, args: &PlanCommand) -> Result<Exit> {
 
 /// What the arguments ask for.
 pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<PlanRequest> {
-    let engine = wish.to.ok_or_else(|| {
-        Error::new(Kind::Usage, "read the arguments", "say which engine with --to ENGINE")
-    })?;
+    if wish.to.is_none() && wish.layout.is_none() {
+        let what = "say which engine with --to ENGINE, or which layout with --layout NAME";
+        return Err(Error::new(Kind::Usage, "read the arguments", what));
+    }
     Ok(PlanRequest {
+        layout: wish.layout.clone(),
         only: (!wish.only.is_empty()).then(|| wish.only.clone()),
         limits: wish.pace.within(context.limits()),
         target_dir: wish.target_dir.clone(),
@@ -75,15 +77,16 @@ pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<Pla
             Some(path) => read_invariants(path)?,
             None => Vec::new(),
         },
-        ..PlanRequest::new(home, engine)
+        ..PlanRequest::new(home, wish.to)
     })
 }
 
 /// A plan for people.
 pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
-    let mut text = format!("plan for {} -> {}\n\n", plan.home.path.display(), plan.engine);
+    let mut text = format!("plan for {} -> {}\n\n", plan.home.path.display(), plan.aim());
     for database in &plan.databases {
         let fate = match database.fate {
+            Fate::Moves if database.from == plan.engine => format!("{}", database.from),
             Fate::Moves => format!("{} -> {}", database.from, plan.engine),
             Fate::HasTheEngine => format!("{}, stays: it has the engine", database.from),
             Fate::StaysWithItsEngine => {
@@ -93,6 +96,9 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         };
         let size = ByteSize(database.bytes_on_disk).to_string();
         let _ = writeln!(text, "  {:<24}{size:>12}  {fate}", database.name);
+        if let Some(layout) = &database.to_layout {
+            let _ = writeln!(text, "  {:<24}{:>12}  {} -> {layout}", "", "", database.layout);
+        }
         for weakness in &database.weaker {
             let _ = writeln!(text, "  {:<24}  accepted: the target doesn't promise {weakness}", "");
         }
@@ -115,9 +121,19 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         let _ = writeln!(text, "limits  {}", pace::limits(&plan.limits.pace()));
     }
     for edit in &plan.config {
-        let old = edit.old.as_deref().unwrap_or("(absent)");
-        let file = edit.path.display();
-        let _ = writeln!(text, "config  {file}: {} {old} -> {}", edit.key, edit.new);
+        let (file, key) = (edit.path.display(), &edit.key);
+        let _ = match edit.old.as_deref() {
+            Some(old) if old == edit.new => {
+                writeln!(text, "config  {file}: {key} stays {old}, guarded during the swap")
+            }
+            old => {
+                let old = old.unwrap_or("(absent)");
+                writeln!(text, "config  {file}: {key} {old} -> {}", edit.new)
+            }
+        };
+    }
+    for notice in &plan.home.notices {
+        let _ = writeln!(text, "notice  {notice}");
     }
     for result in &preflight.results {
         let mark = match result.outcome {

@@ -42,14 +42,22 @@ pub(crate) fn text(report: &RunReport) -> String {
         ByteSize(report.peak_memory_bytes)
     );
     for database in &report.databases {
-        let _ = if database.fate == Fate::Moves {
-            writeln!(
+        let (name, from, to) = (&database.name, database.from, database.to);
+        let entries = database.entries_compared;
+        let _ = match &database.to_layout {
+            _ if database.fate != Fate::Moves => writeln!(text, "  {name:<24}stays with {from}"),
+            None => writeln!(
                 text,
-                "  {:<24}{} -> {}: {} entries read back on both sides and equal",
-                database.name, database.from, database.to, database.entries_compared
-            )
-        } else {
-            writeln!(text, "  {:<24}stays with {}", database.name, database.from)
+                "  {name:<24}{from} -> {to}: {entries} entries read back on both sides and equal"
+            ),
+            Some(layout) => {
+                let engines = if from == to { to.to_string() } else { format!("{from} -> {to}") };
+                writeln!(
+                    text,
+                    "  {name:<24}{engines}, to {layout}: {entries} entries read back, every \
+                     table's root equal on both sides"
+                )
+            }
         };
     }
     let _ = writeln!(

@@ -57,10 +57,19 @@ impl Victim {
 
     /// Unpacks the home below a folder.
     pub(crate) fn on(disk: &Path) -> Self {
+        Self::unpacked(HOME, disk)
+    }
+
+    /// Unpacks another home than the usual one.
+    pub(crate) fn of(name: &str) -> Self {
+        Self::unpacked(name, &crate::settings::scratch())
+    }
+
+    fn unpacked(name: &str, disk: &Path) -> Self {
         let homes = std::env::var_os("TRANSLOAD_HOMES")
             .expect("TRANSLOAD_HOMES is not set: run `cargo xtask test --lane crash`");
         let folder = tempfile::Builder::new().prefix("transload-crash-").tempdir_in(disk).unwrap();
-        let archive = Path::new(&homes).join(format!("{HOME}.tar.gz"));
+        let archive = Path::new(&homes).join(format!("{name}.tar.gz"));
         let mut tar = Command::new("tar");
         tar.arg("xzf").arg(archive).arg("-C").arg(folder.path());
         assert!(tar.status().unwrap().success());

@@ -113,6 +113,28 @@ pub(crate) const BUILTIN_ROWS: &[Row] = &[
         &["\"berkeley\" is no engine", "goleveldb, pebble1, pebble2"],
     ),
     row(
+        "a layout that doesn't exist",
+        as_it_is,
+        &["migrate", "HOME", "--layout", "v9"],
+        2,
+        &["no key layout is called \"v9\"", "there are v1 and v2"],
+    ),
+    row(
+        "a layout that the node doesn't read",
+        as_it_is,
+        &["migrate", "HOME", "--layout", "v2", "--yes"],
+        3,
+        &["0.38.12 doesn't know key layout v2", "--node-binary"],
+    ),
+    row(
+        "the layout that the home has already",
+        as_it_is,
+        &["migrate", "HOME", "--layout", "v1"],
+        3,
+        &["no database of this home gets another layout"],
+    ),
+    row("neither engine nor layout", as_it_is, &["migrate", "HOME"], 2, &["--to"]),
+    row(
         "an unknown option",
         as_it_is,
         &["migrate", "HOME", "--to", "pebble1", "--force"],

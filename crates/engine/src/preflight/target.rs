@@ -35,8 +35,8 @@ pub(super) fn engine_built_in(ground: &Ground<'_>) -> Answer {
 
 /// The home's node registers the engine, and the config is as the plan saw it.
 pub(super) fn node_knows_the_engine(ground: &Ground<'_>) -> Answer {
-    let moved: Vec<String> = ground.plan.moving().map(|database| database.name.clone()).collect();
-    match ground.profile.config_edits(ground.home, &moved, ground.plan.engine) {
+    let changes = ground.plan.changes();
+    match ground.profile.config_edits(ground.home, &changes.as_swap_change()) {
         Err(error) => Answer::failed(
             error.to_string(),
             "choose an engine that the node has; `transload convert` carries a single database",

@@ -10,15 +10,17 @@ use crate::pacing::Pacing;
 use crate::phase::Event;
 use crate::plan::Plan;
 use crate::planning::{Scratch, make_folder};
+use crate::relayout::{planned_layout, rekey};
 use crate::tally::{aligned_ranges, disorder};
 use crate::watch::Watch;
 use std::fs::{self, File};
 use std::io::Read as _;
 use std::path::Path;
 use transload_model::commitment::TableCommitment;
+use transload_model::layout::Layout;
 use transload_model::walk::Assembly;
 use transload_observe::Stage;
-use transload_store::{KeyRange, Store, TargetOptions};
+use transload_store::{KeyRange, Reshape, Store, TargetOptions};
 
 /// Folders of a database aren't nested deeper; a loop must not run for ever.
 const DEPTH_MAX: usize = 32;
@@ -146,10 +148,16 @@ impl Migration<'_> {
         target: Box<dyn Store>,
         ranges: &[KeyRange],
     ) -> Result<()> {
+        let new_layout = self.planned_layout(source)?;
+        let rule = match &new_layout {
+            Some(layout) => Some(rekey(&*source.layout, &**layout)?),
+            None => None,
+        };
         let job = CopyJob {
             database: &source.database.name,
             source: &*source.snapshot,
             layout: &*source.layout,
+            rule: rule.as_ref().map(|rule| rule as &dyn Reshape),
             target: &*target,
             ranges,
             tally: self.tallies_while_copying()?,
@@ -159,6 +167,11 @@ impl Migration<'_> {
         target.close().map_err(|error| target_fault("close the target", error))?;
         self.watch.step("copy: target closed");
         Ok(())
+    }
+
+    /// The layout that a database gets; `None` where it keeps its own.
+    pub(super) fn planned_layout(&self, source: &OpenDatabase) -> Result<Option<Box<dyn Layout>>> {
+        planned_layout(self.planned()?, self.profile, &self.home, source)
     }
 
     /// Takes the closed target in, gives it its owner, and notes that it is whole.

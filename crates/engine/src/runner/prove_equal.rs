@@ -4,15 +4,17 @@ use super::{Migration, notes};
 use crate::chunks::ChunkLog;
 use crate::copy::target_fault;
 use crate::error::{Error, Kind, Result};
-use crate::home::OpenHome;
+use crate::home::{OpenDatabase, OpenHome};
 use crate::invariant::Observed;
-use crate::moves::{Fingerprint, Verified};
+use crate::moves::{Fingerprint, Verified, equal_note};
 use crate::owner::adopt;
 use crate::phase::{Event, Phase};
 use crate::plan::Fate;
 use crate::planning::Scratch;
+use crate::relaid::{RelaidJob, target_line, verify_relaid};
+use crate::relayout::rekey;
 use crate::report::{RUN_SCHEMA, ReportDatabase, RunReport, memory, reach, report_table};
-use crate::tally::TallyOptions;
+use crate::tally::{TallyOptions, aligned_ranges};
 use crate::verify::{VerifiedDatabase, VerifyJob, verify_database};
 use std::collections::BTreeMap;
 use std::fs;
@@ -21,7 +23,7 @@ use transload_model::commitment::{Dataset, TableCommitment};
 use transload_model::report::Verdict;
 use transload_observe::Stage;
 use transload_store::{
-    ChainFacts, HomeView, Opener, Snapshot, Store, TargetOptions, VerifyOptions,
+    ChainFacts, HomeView, Opener, Reshape, Snapshot, Store, TargetOptions, VerifyOptions,
 };
 
 /// The home as it will be: targets where databases move, everything else as it is.
@@ -134,6 +136,11 @@ impl Migration<'_> {
                     .with("database", name.clone())
             })?;
             let ranges = self.journal.ranges(attempt, name)?.unwrap_or_default();
+            if let Some(layout) = self.planned_layout(source)? {
+                let rule = rekey(&*source.layout, &*layout)?;
+                databases.push(self.compare_relaid(attempt, source, &**target, &rule)?);
+                continue;
+            }
             let job = VerifyJob {
                 database: name,
                 source: &*source.snapshot,
@@ -145,6 +152,39 @@ impl Migration<'_> {
             databases.push(verify_database(job, &log, &self.watch)?);
         }
         Ok(databases)
+    }
+
+    /// Compares a database whose layout changed, and notes that its tables are equal.
+    fn compare_relaid(
+        &self,
+        attempt: u64,
+        source: &OpenDatabase,
+        target: &dyn Snapshot,
+        rule: &dyn Reshape,
+    ) -> Result<VerifiedDatabase> {
+        let (name, limits) = (source.database.name.as_str(), self.planned()?.limits);
+        let ranges = self.journal.ranges(attempt, name)?.unwrap_or_default();
+        let target_ranges = match self.journal.target_ranges(attempt, name)? {
+            Some(ranges) => ranges,
+            None => {
+                let cut = aligned_ranges(target, rule.target(), limits.chunk_bytes)
+                    .map_err(|error| Error::reading("divide", error))?;
+                self.journal.set_target_ranges(attempt, name, &cut)?;
+                cut
+            }
+        };
+        let job = RelaidJob {
+            database: name,
+            source: &*source.snapshot,
+            target,
+            rule,
+            ranges: &ranges,
+            target_ranges: &target_ranges,
+            limits,
+        };
+        let verified = verify_relaid(job, &self.journal.chunks_of(attempt), &self.watch)?;
+        self.journal.set_note(&equal_note(attempt, name), &true)?;
+        Ok(verified)
     }
 
     /// Says what the stage will come to, as the copy has counted it.
@@ -163,13 +203,19 @@ impl Migration<'_> {
                     entries += copied.receipt.entries;
                 }
             }
-            self.watch.tell(transload_observe::Event::DatabaseExpected {
-                stage: Stage::Verifying,
-                database: planned.name.clone(),
-                bytes_on_disk: planned.bytes_on_disk,
-                bytes,
-                entries,
-            });
+            let mut lines = vec![planned.name.clone()];
+            if planned.to_layout.is_some() {
+                lines.push(target_line(&planned.name));
+            }
+            for database in lines {
+                self.watch.tell(transload_observe::Event::DatabaseExpected {
+                    stage: Stage::Verifying,
+                    database,
+                    bytes_on_disk: planned.bytes_on_disk,
+                    bytes,
+                    entries,
+                });
+            }
         }
         Ok(())
     }
@@ -265,8 +311,9 @@ impl Migration<'_> {
             databases.push(ReportDatabase {
                 name: planned.name.clone(),
                 from: planned.from,
-                to: if planned.fate == Fate::Moves { plan.engine } else { planned.from },
+                to: if planned.moves() { plan.engine } else { planned.from },
                 fate: planned.fate,
+                to_layout: planned.to_layout.clone(),
                 entries_compared: compared.map_or(0, VerifiedDatabase::entries),
                 bytes_compared: compared.map_or(0, VerifiedDatabase::bytes),
                 chunks: compared.map_or(0, VerifiedDatabase::chunks),
@@ -324,9 +371,7 @@ impl Migration<'_> {
         if report.attempt != attempt || report.plan_digest != self.planned()?.digest()? {
             return Err(missing());
         }
-        let names: Vec<String> =
-            self.planned()?.moving().map(|database| database.name.clone()).collect();
-        Verified::recall(&self.journal, attempt, &names, &report.verdict)
+        Verified::recall(&self.journal, attempt, self.planned()?, &report.verdict)
     }
 }
 

@@ -94,7 +94,7 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
             Some(setting) => state.settings.push(setting),
             None => {
                 return Ok(Look::Unknown(format!(
-                    "{} has another engine's name than any that transload wrote",
+                    "{} has another value in a key that transload sets than any that it wrote",
                     file.path.display()
                 )));
             }

@@ -16,7 +16,8 @@ use transload_model::record::TableName;
 use transload_model::report::{Finding, Trust, Verdict, printable_key};
 use transload_store::{
     AppState, ChainFacts, ConfigEdit, ConfigFile, Database, Error, FilePlan, FileTreatment, Home,
-    HomeView, KeyRange, Kind, Profile, Result, Scan, SignerState, Snapshot, VerifyOptions,
+    HomeView, KeyRange, Kind, Profile, Result, Scan, SignerState, Snapshot, SwapChange,
+    VerifyOptions,
 };
 
 mod sha2_lite {
@@ -217,13 +218,8 @@ impl Profile for TestProfile {
         Ok(verdict)
     }
 
-    fn config_edits(
-        &self,
-        home: &Home,
-        _moved: &[String],
-        target: Engine,
-    ) -> Result<Vec<ConfigEdit>> {
-        if target == Engine::Sqlite {
+    fn config_edits(&self, home: &Home, change: &SwapChange<'_>) -> Result<Vec<ConfigEdit>> {
+        if change.engine == Engine::Sqlite {
             return Err(Error::unsupported("look at the node", "Test 1 doesn't register sqlite"));
         }
         Ok(vec![ConfigEdit {
@@ -232,7 +228,7 @@ impl Profile for TestProfile {
             key: "db_backend".into(),
             old: configured(&home.root)?,
             guard: "transload-cutover-in-progress".into(),
-            new: target.name().into(),
+            new: change.engine.name().into(),
         }])
     }
 }

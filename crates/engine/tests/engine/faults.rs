@@ -95,6 +95,7 @@ impl World {
             layout: &self.layout,
             target,
             ranges: &self.ranges,
+            rule: None,
             tally: true,
             limits: LIMITS,
         };

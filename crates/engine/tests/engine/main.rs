@@ -12,5 +12,6 @@ mod files;
 mod luck;
 mod pace;
 mod plain_swap;
+mod relaid;
 mod run;
 mod verify;

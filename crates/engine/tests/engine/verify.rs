@@ -45,6 +45,7 @@ impl Pair {
             layout: &pair.layout,
             target: &pair.target,
             ranges: &pair.ranges,
+            rule: None,
             tally: true,
             limits: LIMITS,
         };

@@ -6,6 +6,7 @@ use crate::{BulkLoad, KeyRange, Kind, Store};
 pub(super) const PARTS: &[Part] = &[
     ("an_undeclared_bulk_load_is_unsupported", an_undeclared_bulk_load_is_unsupported),
     ("chunks_load_in_any_order_and_at_once", chunks_load_in_any_order_and_at_once),
+    ("chunks_whose_ranges_overlap_keep_all_their_entries", overlapping_chunks_keep_all),
     ("a_chunk_without_commit_leaves_nothing", a_chunk_without_commit_leaves_nothing),
     ("a_chunk_loaded_again_is_the_same", a_chunk_loaded_again_is_the_same),
     ("unsorted_and_foreign_keys_are_refused", unsorted_and_foreign_keys_are_refused),
@@ -52,6 +53,27 @@ fn chunks_load_in_any_order_and_at_once(subject: &dyn Subject) {
                     load_chunk(&**load, range, entries);
                 }
             });
+        }
+    });
+    drop(load);
+    assert_eq!(content(&*store), entries);
+    store.close().expect("a clean close");
+    assert_eq!(content(&*subject.reopen().expect("reopened")), entries);
+}
+
+/// Chunks of a database in another order have keys of their own and ranges that overlap.
+fn overlapping_chunks_keep_all(subject: &dyn Subject) {
+    let Some(store) = loadable(subject) else { return };
+    let entries = numbered_entries(6_000, 300);
+    let load = store.bulk_load().expect("a bulk load");
+    let third = |part: usize| -> Entries {
+        let of_part = entries.iter().skip(part).step_by(3);
+        of_part.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    std::thread::scope(|scope| {
+        for part in 0..3 {
+            let (load, third) = (&load, &third);
+            scope.spawn(move || load_chunk(&**load, &KeyRange::all(), &third(part)));
         }
     });
     drop(load);

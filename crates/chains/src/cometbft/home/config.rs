@@ -1,5 +1,6 @@
 //! Reads `config/config.toml` and `config/app.toml`.
 
+use super::LAYOUT_KEY;
 use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item};
 use transload_store::{Error, Kind, Result};
@@ -35,6 +36,12 @@ impl Configs {
     /// A text of the application's file, by its key at the top level.
     pub(super) fn app_text(&self, key: &str) -> Option<String> {
         text(self.app.as_ref()?.document.get(key)?)
+    }
+
+    /// The node's setting for the layout of its keys.
+    pub(super) fn key_layout(&self) -> Option<String> {
+        let (section, key) = LAYOUT_KEY.split_once('.')?;
+        text(self.node.as_ref()?.document.get(section)?.get(key)?)
     }
 
     /// Whether the node's file has a key or section of this name.

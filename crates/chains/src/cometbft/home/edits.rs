@@ -4,9 +4,11 @@ use super::config::{Config, Configs};
 use super::inventory::{is_app_database, is_node_database};
 use super::node_binary::{DbLibrary, NodeBuild};
 use super::software::registers;
-use super::{APP_KEY, NODE_KEY};
+use super::{APP_KEY, LAYOUT_KEY, NODE_KEY};
+use crate::cometbft::layout::KeyForm;
+use toml_edit::Item;
 use transload_model::engine::Engine;
-use transload_store::{ConfigEdit, ConfigFile, Error, Home, Kind, Result};
+use transload_store::{ConfigEdit, ConfigFile, Error, Home, Kind, Result, SwapChange};
 
 /// The engine name that stands in the config while a swap runs. Every node of this kind refuses
 /// it by name before it opens a database.
@@ -26,18 +28,19 @@ fn config_name(engine: Engine) -> Option<&'static str> {
     }
 }
 
-/// The edits for moving the databases in `moved` to `target`.
+/// The edits for a change.
 ///
 /// # Errors
 /// [`Kind::Unsupported`] when the node can't be configured so.
 pub fn config_edits(
     home: &Home,
-    moved: &[String],
-    target: Engine,
+    change: &SwapChange<'_>,
     node: Option<&NodeBuild>,
 ) -> Result<Vec<ConfigEdit>> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
-    refuse_other_places(home, moved, target)?;
+    let SwapChange { moved, engine: target, relaid, .. } = *change;
+    let in_place: Vec<String> = moved.iter().chain(relaid).cloned().collect();
+    refuse_other_places(home, &in_place, target)?;
     let name = match node {
         Some(build) => built_in_name(build, moved, target)?,
         None => registered_name(home, moved, target)?,
@@ -84,10 +87,50 @@ pub fn config_edits(
             edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old), &pinned)?);
         }
     }
+    let engine_now = configs.node_text(NODE_KEY);
     if node_moves {
-        edits.push(edit(ConfigFile::Node, node, NODE_KEY, configs.node_text(NODE_KEY), name)?);
+        edits.push(edit(ConfigFile::Node, node, NODE_KEY, engine_now, name)?);
+    } else if let (false, Some(now)) = (relaid.is_empty(), engine_now) {
+        // It stays what it is, and is the one that every node refuses by name meanwhile.
+        edits.push(edit(ConfigFile::Node, node, NODE_KEY, Some(now.clone()), &now)?);
     }
+    edits.extend(layout_edit(&configs, node, change, node_moves)?);
     Ok(edits)
+}
+
+/// The edit of the key for the layout of keys. A node goes by a database's own stamp; the key is
+/// for databases that it makes anew, and must not speak of another layout than they have.
+fn layout_edit(
+    configs: &Configs,
+    node: &Config,
+    change: &SwapChange<'_>,
+    node_moves: bool,
+) -> Result<Option<ConfigEdit>> {
+    let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
+    let Some(layout) = change.layout else { return Ok(None) };
+    let old = configs.key_layout();
+    if change.relaid.is_empty() {
+        let says_so = old.as_deref().unwrap_or(KeyForm::V1.name()) == layout;
+        if says_so || !node_moves {
+            return Ok(None);
+        }
+    } else if old.as_deref() == Some(layout) && !node_moves {
+        let other = if layout == KeyForm::V1.name() { KeyForm::V2 } else { KeyForm::V1 }.name();
+        return Err(refuse(format!(
+            "config.toml sets {LAYOUT_KEY} = {layout:?} already, which isn't what the databases \
+             have: nothing in it would tell the swap done from the swap undone"
+        ))
+        .help(format!("set the key to {other:?}, which the databases have, and call again")));
+    }
+    let has_section = LAYOUT_KEY
+        .split_once('.')
+        .and_then(|(section, _)| node.document.get(section))
+        .is_some_and(Item::is_table_like);
+    if !has_section {
+        return Err(refuse(format!("config.toml has no section [storage] to set {LAYOUT_KEY} in"))
+            .help("add the line [storage] to config.toml, and call again"));
+    }
+    edit(ConfigFile::Node, node, LAYOUT_KEY, old, layout).map(Some)
 }
 
 /// A node keeps BadgerDB's folders under names without `.db`. The swap exchanges what stands at

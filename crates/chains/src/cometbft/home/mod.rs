@@ -30,6 +30,8 @@ pub const PROFILE_ID: &str = "cometbft";
 pub(crate) const NODE_KEY: &str = "db_backend";
 /// The config key that governs the application's databases.
 pub(crate) const APP_KEY: &str = "app-db-backend";
+/// The config key for the layout of keys in new databases of a 1.x node.
+pub(crate) const LAYOUT_KEY: &str = "storage.experimental_db_key_layout";
 
 const OPERATION: &str = "recognise a CometBFT home";
 
@@ -150,6 +152,14 @@ fn has_blocks(dir: &Path) -> Result<bool> {
         }
     }
     Ok(false)
+}
+
+/// What the node's config sets as the layout of its keys; `None` where it sets nothing.
+///
+/// # Errors
+/// As [`recognise`], for a config file that can't be read.
+pub(crate) fn configured_layout(root: &Path) -> Result<Option<String>> {
+    Ok(Configs::read(root)?.key_layout())
 }
 
 /// Where the home's genesis document is.

@@ -7,6 +7,7 @@
 //! two 16-byte marks. Module info is lines of tab-separated fields: `path`, `mod`, `dep`, `=>`
 //! (which replaces the line before), `build`.
 
+use super::software::Release;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
@@ -118,6 +119,12 @@ impl NodeBuild {
     #[must_use]
     pub fn module(&self, name: &str) -> Option<&str> {
         self.modules.get(name).map(String::as_str)
+    }
+
+    /// The release of CometBFT that is compiled in, where its version is one.
+    #[must_use]
+    pub fn release(&self) -> Option<Release> {
+        Release::of_version(self.module("github.com/cometbft/cometbft")?)
     }
 
     /// Whether a build tag was set.

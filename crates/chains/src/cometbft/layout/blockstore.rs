@@ -17,7 +17,9 @@ use super::{
 use transload_codec::hexkey::{self, Case};
 use transload_codec::key::{Fields, put_u32, put_u64};
 use transload_codec::{decimal, ordered};
-use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
+use transload_model::layout::{
+    BookkeepingEntry, Layout, NoPhysicalForm, Placement, TableClass, TableSpec,
+};
 
 /// The key of the store's base and height.
 pub const STATE_KEY: &[u8] = b"blockStore";
@@ -228,5 +230,9 @@ impl Layout for BlockstoreLayout {
             Some(colon) => &key[..PART_PREFIX.len() + colon + 1],
             None => key,
         }
+    }
+
+    fn bookkeeping(&self) -> &'static [BookkeepingEntry] {
+        self.form.bookkeeping()
     }
 }

@@ -12,7 +12,9 @@ use super::{
 use transload_codec::hexkey::{self, Case};
 use transload_codec::key::{Fields, put_u64};
 use transload_codec::ordered;
-use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
+use transload_model::layout::{
+    BookkeepingEntry, Layout, NoPhysicalForm, Placement, TableClass, TableSpec,
+};
 
 /// Index of the table in the layout.
 pub const COMMITTED: usize = 0;
@@ -131,5 +133,9 @@ impl Layout for EvidenceLayout {
         }
         self.put(table, canonical, physical)
             .ok_or_else(|| no_form(self.id(), &self.tables[table], canonical, WRONG_FIELDS))
+    }
+
+    fn bookkeeping(&self) -> &'static [BookkeepingEntry] {
+        self.form.bookkeeping()
     }
 }

@@ -14,7 +14,9 @@ use super::{
 };
 use transload_codec::key::{Fields, put_u64};
 use transload_codec::{decimal, ordered};
-use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
+use transload_model::layout::{
+    BookkeepingEntry, Layout, NoPhysicalForm, Placement, TableClass, TableSpec,
+};
 
 const BLOCK: usize = 0;
 const SIZE: usize = 1;
@@ -144,5 +146,9 @@ impl Layout for LightLayout {
         }
         self.put(table, canonical, physical)
             .ok_or_else(|| no_form(self.id(), &self.tables[table], canonical, WRONG_FIELDS))
+    }
+
+    fn bookkeeping(&self) -> &'static [BookkeepingEntry] {
+        self.form.bookkeeping()
     }
 }

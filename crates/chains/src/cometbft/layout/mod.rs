@@ -20,7 +20,7 @@ pub use state::StateLayout;
 pub use tx_index::TxIndexLayout;
 
 use transload_codec::{decimal, key as canonical_key, ordered};
-use transload_model::layout::{NoPhysicalForm, Placement, TableClass, TableSpec};
+use transload_model::layout::{BookkeepingEntry, NoPhysicalForm, Placement, TableClass, TableSpec};
 use transload_model::record::TableName;
 
 /// The key under which CometBFT 1.x keeps the layout's version.
@@ -42,6 +42,20 @@ impl KeyForm {
         match self {
             KeyForm::V1 => "v1",
             KeyForm::V2 => "v2",
+        }
+    }
+
+    /// The form of this name.
+    #[must_use]
+    pub fn of_name(name: &str) -> Option<Self> {
+        [KeyForm::V1, KeyForm::V2].into_iter().find(|form| form.name() == name)
+    }
+
+    /// What a database in this form says of itself.
+    fn bookkeeping(self) -> &'static [BookkeepingEntry] {
+        match self {
+            KeyForm::V1 => &[(VERSION_KEY, b"v1")],
+            KeyForm::V2 => &[(VERSION_KEY, b"v2")],
         }
     }
 }

@@ -16,7 +16,9 @@ use super::{
 };
 use transload_codec::decimal;
 use transload_codec::key::Fields;
-use transload_model::layout::{Layout, NoPhysicalForm, Placement, TableClass, TableSpec};
+use transload_model::layout::{
+    BookkeepingEntry, Layout, NoPhysicalForm, Placement, TableClass, TableSpec,
+};
 
 /// Index of the table in the layout.
 pub const VALIDATORS: usize = 0;
@@ -181,5 +183,9 @@ impl Layout for StateLayout {
         }
         self.put_by_height(table, canonical, physical)
             .ok_or_else(|| no_form(self.id(), &self.tables[table], canonical, WRONG_FIELDS))
+    }
+
+    fn bookkeeping(&self) -> &'static [BookkeepingEntry] {
+        self.form.bookkeeping()
     }
 }

@@ -1,0 +1,116 @@
+//! Going from one key layout to the other: which databases can, which software reads it, and the
+//! traps that the node's own setting holds.
+//!
+//! A node (1.x: `store/store.go`, `state/store.go`, `internal/evidence/pool.go`) goes by a
+//! database's `version` key; where that is missing it writes what its config says and moves
+//! nothing.
+
+use super::database::{APPLICATION, BLOCKSTORE, EVIDENCE, LIGHT, STATE, TX_INDEX};
+use super::home::{LAYOUT_KEY, NodeBuild, Release, configured_layout};
+use super::layout::{BlockstoreLayout, EvidenceLayout, KeyForm, StateLayout, VERSION_KEY};
+use transload_model::layout::Layout;
+use transload_model::report::printable_key;
+use transload_store::{Error, Home, HomeView, KeyRange, Kind, LayoutWish, Result, Snapshot};
+
+const OPERATION: &str = "look for the layout";
+
+/// The databases that have both layouts, and that the node's one key is for.
+pub(crate) const TWO_LAYOUTS: [&str; 3] = [BLOCKSTORE, STATE, EVIDENCE];
+
+/// What becomes of a database when its home goes to the layout called `name`.
+///
+/// # Errors
+/// [`Kind::InvalidInput`] for an unknown name; [`Kind::Unsupported`] when the node doesn't read
+/// that layout.
+pub(crate) fn wish(
+    home: &Home,
+    database: &str,
+    current: &dyn Layout,
+    name: &str,
+    node: Option<&NodeBuild>,
+) -> Result<LayoutWish> {
+    let form = KeyForm::of_name(name).ok_or_else(|| {
+        Error::new(
+            Kind::InvalidInput,
+            OPERATION,
+            format!("no key layout is called {name:?}; there are v1 and v2"),
+        )
+    })?;
+    let target: Box<dyn Layout> = match database {
+        BLOCKSTORE => Box::new(BlockstoreLayout::new(form)),
+        STATE => Box::new(StateLayout::new(form)),
+        EVIDENCE => Box::new(EvidenceLayout::new(form)),
+        LIGHT => {
+            return Ok(LayoutWish::Keeps(
+                "v1 counts the blocks of all chains in one record and v2 those of each chain in \
+                 its own, so no way that loses nothing leads from one to the other",
+            ));
+        }
+        TX_INDEX => return Ok(LayoutWish::Keeps("it is the same in both layouts")),
+        APPLICATION => return Ok(LayoutWish::Keeps("the application has its own layout")),
+        _ => return Ok(LayoutWish::Keeps("it has one layout only")),
+    };
+    if target.id() == current.id() {
+        return Ok(LayoutWish::HasIt);
+    }
+    if form == KeyForm::V2 {
+        reads_v2(home, node)?;
+    }
+    Ok(LayoutWish::Gets(target))
+}
+
+/// Only 1.x knows the new layout; earlier releases would find an empty home.
+fn reads_v2(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
+    let built = node.and_then(NodeBuild::release);
+    let why = match built.or_else(|| Release::of_software(&home.software)) {
+        Some(Release::V1) => return Ok(()),
+        Some(_) => format!("{} doesn't know key layout v2; CometBFT 1.x does", home.software),
+        None => format!(
+            "the release of the node isn't known ({}), so whether it knows key layout v2 isn't \
+             either",
+            home.software_evidence
+        ),
+    };
+    Err(Error::new(Kind::Unsupported, OPERATION, why)
+        .help("where the node is newer than its config says, give its program: --node-binary PATH"))
+}
+
+/// Databases whose `version` key and the node's setting don't agree.
+///
+/// # Errors
+/// Those of reading.
+pub(crate) fn notices(view: HomeView<'_>) -> Result<Vec<String>> {
+    let mut notices = Vec::new();
+    if Release::of_software(&view.home.software) != Some(Release::V1) {
+        return Ok(notices);
+    }
+    // The default of every 1.x.
+    let set = configured_layout(&view.home.root)?.unwrap_or_else(|| KeyForm::V1.name().to_owned());
+    for name in TWO_LAYOUTS {
+        let Some(snapshot) = view.databases.snapshot(name) else { continue };
+        match snapshot.get(VERSION_KEY)? {
+            Some(version) if !version.is_empty() => {
+                if version != set.as_bytes() {
+                    notices.push(format!(
+                        "{name} is stamped with key layout {}, and config.toml sets {LAYOUT_KEY} = \
+                         {set:?}: the node goes by the stamp, so the setting changes nothing; \
+                         `transload migrate HOME --layout NAME` would",
+                        printable_key(&version)
+                    ));
+                }
+            }
+            _ if set == KeyForm::V2.name() && !is_empty(&*snapshot)? => notices.push(format!(
+                "{name} has key layout v1 and no stamp, and config.toml sets {LAYOUT_KEY} = \
+                 \"v2\": a node that starts now stamps it v2, moves nothing, and no longer finds \
+                 its records. Set the key to \"v1\" first; `transload migrate HOME --layout v2` \
+                 then takes the database there"
+            )),
+            _ => {}
+        }
+    }
+    Ok(notices)
+}
+
+fn is_empty(snapshot: &dyn Snapshot) -> Result<bool> {
+    Ok(snapshot.cursor(&KeyRange::all())?.next()?.is_none())
+}
