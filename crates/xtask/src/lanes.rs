@@ -177,8 +177,15 @@ fn deny(_: &Settings) -> Result<Tally> {
     Ok(tally)
 }
 
-/// Our Go: the helper, foreign code on our proofs, the benchmarks' peer.
-const GO_MODULES: [&str; 4] = ["helpers/gostore", "tests/foreign", "bench/peer", "bench/home"];
+/// Our Go: the helper, foreign code on our proofs, the benchmarks' peer, IAVL on conversions.
+const GO_MODULES: [&str; 6] = [
+    "helpers/gostore",
+    "tests/foreign",
+    "bench/peer",
+    "bench/home",
+    "crates/chains/testdata/iavl/legacy",
+    "crates/chains/testdata/iavl/current",
+];
 
 fn helper_lane(_: &Settings) -> Result<Tally> {
     if !helper::has_go() {

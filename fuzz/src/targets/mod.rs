@@ -2,6 +2,7 @@
 
 mod cometbft;
 mod config;
+mod conversion;
 mod files;
 mod frames;
 mod iavl;
@@ -43,6 +44,7 @@ pub const TARGETS: &[Target] = &[
     target("iavl-key", 128, iavl::key, iavl::key_seeds),
     target("iavl-node", 256, iavl::node, iavl::node_seeds),
     target("iavl-commit-info", 512, iavl::commit_info, iavl::commit_info_seeds),
+    target("iavl-convert", 512, conversion::convert, conversion::seeds),
     target("leveldb-log", 2048, leveldb::log, leveldb::log_seeds),
     target("leveldb-batches", 1024, leveldb::batches, leveldb::batch_seeds),
     target("leveldb-manifest", 1024, leveldb::manifest, leveldb::manifest_seeds),

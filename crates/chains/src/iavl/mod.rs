@@ -10,9 +10,13 @@
 //! writes (padded varints, bytes after a node) is refused.
 
 pub mod commit;
+pub mod convert;
+mod fields;
 pub mod keys;
 mod layout;
+pub mod logical;
 pub mod node;
+mod reached;
 mod verify;
 
 pub use layout::ApplicationLayout;

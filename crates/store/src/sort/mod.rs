@@ -6,9 +6,11 @@
 //!
 //! Files are unlinked as soon as they are open: a killed process leaves nothing behind.
 
+mod indexed;
 mod sorter;
 mod spool;
 
+pub use indexed::{Indexed, IndexedBuilder};
 pub use sorter::{Sorted, Sorter};
 pub use spool::{Spool, SpoolReader, Spooled};
 

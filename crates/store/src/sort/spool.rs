@@ -50,6 +50,12 @@ impl<'a> Spool<'a> {
         self.records
     }
 
+    /// Where the next record will begin, for [`Spooled::reader_at`].
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.file_bytes + self.buffer.len() as u64
+    }
+
     /// Adds a record.
     ///
     /// # Errors
@@ -116,17 +122,33 @@ impl Spooled {
         self.inner.records
     }
 
+    /// Bytes of all records, with what tells them apart.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.inner.file_bytes + self.inner.memory.len() as u64
+    }
+
     /// Reads it from the beginning, with a buffer of about `buffer_bytes`.
     ///
     /// # Errors
     /// Those of reading the scratch file.
     pub fn reader(&self, buffer_bytes: usize) -> Result<SpoolReader> {
+        self.reader_at(0, buffer_bytes)
+    }
+
+    /// Reads it from the record that begins at `position`, as [`Spool::position`] said.
+    ///
+    /// # Errors
+    /// Those of reading the scratch file.
+    pub fn reader_at(&self, position: u64, buffer_bytes: usize) -> Result<SpoolReader> {
+        let position = position.min(self.bytes());
+        let in_file = self.inner.file.is_some();
         let mut reader = SpoolReader {
             spooled: Arc::clone(&self.inner),
             buffer: Vec::new(),
             buffer_bytes: buffer_bytes.clamp(READ_BYTES_MIN, READ_BYTES_MAX),
-            at: 0,
-            next_fetch: 0,
+            at: if in_file { 0 } else { usize::try_from(position).unwrap_or(usize::MAX) },
+            next_fetch: position,
             record: None,
         };
         reader.advance()?;

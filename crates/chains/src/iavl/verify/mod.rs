@@ -159,7 +159,7 @@ fn latest(snapshot: &dyn Snapshot, verdict: &mut Verdict) -> Result<Option<u64>>
 }
 
 /// The names of all stores that have entries, by jumping from one to the next.
-fn store_names(snapshot: &dyn Snapshot, verdict: &mut Verdict) -> Result<Vec<Vec<u8>>> {
+pub(super) fn store_names(snapshot: &dyn Snapshot, verdict: &mut Verdict) -> Result<Vec<Vec<u8>>> {
     let all = KeyRange::prefix(STORES_PREFIX);
     let mut names = Vec::new();
     let mut unknown = 0_u64;

@@ -5,38 +5,11 @@
 
 use crate::iavl::keys::NodeId;
 use crate::iavl::node::HASH_BYTES;
-use transload_store::{Error, Kind, Result};
+use transload_store::Result;
+
+pub(super) use crate::iavl::fields::Take;
 
 pub(super) type Hash = [u8; HASH_BYTES];
-
-/// Takes fields from the front of a record.
-pub(super) struct Take<'a>(pub(super) &'a [u8]);
-
-fn torn() -> Error {
-    Error::new(Kind::Corrupt, "join tree nodes", "a scratch record has the wrong length")
-}
-
-impl<'a> Take<'a> {
-    pub(super) fn id(&mut self) -> Result<NodeId> {
-        let (id, rest) = NodeId::split(self.0).ok_or_else(torn)?;
-        self.0 = rest;
-        Ok(id)
-    }
-
-    pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N]> {
-        let (field, rest) = self.0.split_first_chunk::<N>().ok_or_else(torn)?;
-        self.0 = rest;
-        Ok(*field)
-    }
-
-    pub(super) fn u64(&mut self) -> Result<u64> {
-        Ok(u64::from_be_bytes(self.array()?))
-    }
-
-    pub(super) fn u8(&mut self) -> Result<u8> {
-        Ok(self.array::<1>()?[0])
-    }
-}
 
 /// A leaf, as the joins need it.
 #[derive(Clone, Copy, Debug)]
