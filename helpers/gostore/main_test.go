@@ -65,7 +65,7 @@ func spawnGreeted(t *testing.T) (*exec.Cmd, net.Conn) {
 	if err := errors.Join(err, ours.Close(), theirs.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if err := wire.WriteFrame(conn, wire.KindHello, wire.Hello{VersionMin: 1, VersionMax: 1}.Encode()); err != nil {
+	if err := wire.WriteFrame(conn, wire.KindHello, wire.Hello{VersionMin: wire.Version, VersionMax: wire.Version}.Encode()); err != nil {
 		t.Fatal(err)
 	}
 	frame, _, err := wire.ReadFrame(conn, wire.ControlFrameBytesMax, nil)

@@ -23,7 +23,7 @@ DIGEST_NOTHING = bytes.fromhex(
     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
 
 VECTORS = {
-    "hello": frame(0x01, b"TLGSTORE" + u16(1) + u16(1)),
+    "hello": frame(0x01, b"TLGSTORE" + u16(2) + u16(2)),
     "hello_range": frame(0x01, b"TLGSTORE" + u16(2) + u16(700)),
     "attach": frame(0x02),
     "open_read_only": frame(0x10, u8(2) + u8(1) + u64(1 << 30) + bs("/données".encode())),
@@ -48,7 +48,7 @@ VECTORS = {
     "close": frame(0x19, u8(0)),
     "close_check": frame(0x19, u8(1)),
     "hello_reply": frame(
-        0x81, u16(1) + bs(b"gostore test") + u8(2)
+        0x81, u16(2) + bs(b"gostore test") + u8(2)
         + u8(1) + u32(6) + bs(b"goleveldb v1") + u32(0) + u32(0) + u32(0)
         + u8(2) + u32(11) + bs(b"pebble v1.1.5") + u32(1) + u32(16) + u32(1)),
     "opened": frame(0x82, u32(13) + bs(b"format 13")),

@@ -44,7 +44,7 @@ fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
     synced.put(b"", b"");
     let write = |batch: &WriteBatch, sync| protocol::write(batch, sync).expect("small");
     vec![
-        ("hello", kind::HELLO, protocol::hello(1, 1)),
+        ("hello", kind::HELLO, protocol::hello(protocol::VERSION, protocol::VERSION)),
         ("hello_range", kind::HELLO, protocol::hello(2, 700)),
         ("attach", kind::ATTACH, Vec::new()),
         ("open_read_only", kind::OPEN, open(Engine::Pebble1, Mode::ReadOnly, 1 << 30, "/données")),
@@ -117,7 +117,7 @@ fn answers_are_read_as_they_are_meant() {
     assert!(READ.iter().all(|name| vectors.contains_key(*name)));
     let reply = payload(&vectors, "hello_reply", kind::HELLO_REPLY);
     let (version, info) = protocol::decode_hello_reply(&reply).expect("a reply");
-    assert_eq!((version, info.build.as_str()), (1, "gostore test"));
+    assert_eq!((version, info.build.as_str()), (protocol::VERSION, "gostore test"));
     assert_eq!(info.engines[0].engine, Some(Engine::Goleveldb));
     assert_eq!(info.engines[1].module, "pebble v1.1.5");
     assert_eq!((info.engines[1].format_max, info.engines[1].capabilities), (16, 11));

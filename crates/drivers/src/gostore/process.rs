@@ -249,14 +249,21 @@ impl Drop for Process {
     }
 }
 
+/// What to do about a helper that speaks another version.
+const OWN_HELPER: &str = "the helper is another release's: use the transload-gostore that belongs \
+    to this transload (`cargo xtask build-helper` builds it, --gostore names it)";
+
 /// Says hello on the control socket.
 fn greet(stream: UnixStream, timeout: Duration) -> Result<HelperInfo> {
     let mut control = Connection::new(stream, CONTROL_FRAME_BYTES_MAX, timeout)?;
     if let Err(error) = control.send(kind::HELLO, &protocol::hello(VERSION, VERSION)) {
         return Err(control.told("greet the helper", error));
     }
-    let (version, info) =
-        decode_hello_reply(control.answer("greet the helper", kind::HELLO_REPLY)?)?;
+    let reply = control.answer("greet the helper", kind::HELLO_REPLY).map_err(|error| {
+        // Nothing else of a hello can be unsupported.
+        if error.kind() == Kind::Unsupported { error.help(OWN_HELPER) } else { error }
+    })?;
+    let (version, info) = decode_hello_reply(reply)?;
     if version != VERSION {
         return Err(breach(format!("version {version} was chosen, {VERSION} was offered")));
     }

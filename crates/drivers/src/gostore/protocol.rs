@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use transload_model::engine::Engine;
 use transload_store::{Error, KEY_BYTES_MAX, KeyRange, Kind, Result, WriteBatch, WriteOp};
 
-/// The only version that is spoken.
-pub(super) const VERSION: u16 = 1;
+/// The only version that is spoken. A new kind of frame or another field is a new version: an
+/// older helper would call it a broken frame.
+pub(super) const VERSION: u16 = 2;
 const MAGIC: &[u8] = b"TLGSTORE";
 
 /// Longest value that a frame carries: the largest seen in a node's database has 16 MiB.

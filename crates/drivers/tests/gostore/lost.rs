@@ -52,6 +52,7 @@ fn a_helper_of_another_version_is_told_apart() {
         "printf '\\000\\000\\000\\021\\377\\013\\000\\000\\000\\000\\005hello\\000\\000\\000\\002v2' >&0",
     );
     assert_eq!((error.kind(), error.message()), (Kind::Unsupported, "v2"));
+    assert!(error.to_string().contains("another release's"), "{error}");
 }
 
 #[test]

@@ -307,7 +307,11 @@ func TestAWholeLifeOverTheSocket(t *testing.T) {
 }
 
 func TestAVersionMismatchIsToldAndEndsTheHelper(t *testing.T) {
-	for _, hello := range []wire.Hello{{VersionMin: 2, VersionMax: 9}, {VersionMin: 0, VersionMax: 0}} {
+	for _, hello := range []wire.Hello{
+		{VersionMin: wire.Version + 1, VersionMax: wire.Version + 7},
+		{VersionMin: wire.Version - 1, VersionMax: wire.Version - 1},
+		{VersionMin: 0, VersionMax: 0},
+	} {
 		p := start(t)
 		p.send(p.control, wire.KindHello, hello.Encode())
 		p.wantFailure(p.control, wire.FailVersionMismatch)

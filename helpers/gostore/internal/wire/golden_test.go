@@ -11,7 +11,7 @@ import (
 )
 
 // engines of the golden hello reply.
-var goldenReply = HelloReply{Version: 1, Build: "gostore test", Engines: []EngineInfo{
+var goldenReply = HelloReply{Version: Version, Build: "gostore test", Engines: []EngineInfo{
 	{Engine: EngineGoleveldb, Capabilities: CapWrite | CapBulk, Module: "goleveldb v1"},
 	{
 		Engine: EnginePebble1, Capabilities: CapReadOnly | CapWrite | CapTables,
@@ -31,7 +31,7 @@ func golden() map[string]Frame {
 	entries, end := goldenEntries()
 	ranged := Range{Start: []byte("a"), End: []byte("b\xff"), HasEnd: true}
 	return map[string]Frame{
-		"hello":          {KindHello, Hello{1, 1}.Encode()},
+		"hello":          {KindHello, Hello{Version, Version}.Encode()},
 		"hello_range":    {KindHello, Hello{2, 700}.Encode()},
 		"attach":         {KindAttach, nil},
 		"open_read_only": {KindOpen, Open{EnginePebble1, ModeReadOnly, 1 << 30, "/données"}.Encode()},

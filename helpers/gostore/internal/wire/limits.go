@@ -5,7 +5,7 @@
 package wire
 
 // Version is the only protocol version that this helper speaks.
-const Version uint16 = 1
+const Version uint16 = 2
 
 // Magic opens a hello, so that a stray process that talks to our standard input is noticed.
 const Magic = "TLGSTORE"
