@@ -16,7 +16,7 @@ use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{
     AppState, ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised,
-    Snapshot, Store, VerifyOptions,
+    Reform, Snapshot, Store, VerifyOptions,
 };
 
 /// How to open.
@@ -42,7 +42,19 @@ pub struct OpenDatabase {
     pub snapshot: Arc<dyn Snapshot>,
     /// Who was writing it when it was opened.
     pub holder: Option<Holder>,
+    /// What it was before [`OpenDatabase::snapshot`] became what it will be.
+    pub(crate) reformed: Option<Reformed>,
     store: Box<dyn Store>,
+}
+
+/// A database that is converted as a whole.
+pub(crate) struct Reformed {
+    /// By this rule.
+    pub(crate) rule: Box<dyn Reform>,
+    /// As it stands on the disk.
+    pub(crate) original: Arc<dyn Snapshot>,
+    /// What a person should know of it.
+    pub(crate) notes: Vec<String>,
 }
 
 impl OpenDatabase {
@@ -112,7 +124,9 @@ impl<'a> OpenHome<'a> {
                 .layout(&home, &database, &*snapshot)
                 .map_err(|error| named(refused_or_damaged("tell the layout", error)))?;
             let name = database.name.clone();
-            let open = OpenDatabase { database, recognised, layout, snapshot, holder, store };
+            let reformed = None;
+            let open =
+                OpenDatabase { database, recognised, layout, snapshot, holder, reformed, store };
             databases.insert(name, open);
         }
         let facts = ChainFacts::default();
@@ -170,7 +184,8 @@ impl<'a> OpenHome<'a> {
         let facts =
             ChainFacts { layout: "raw".into(), schema: RAW_SCHEMA.into(), ..ChainFacts::default() };
         let layout = Box::new(RawLayout::new(table));
-        let open = OpenDatabase { database, recognised, layout, snapshot, holder, store };
+        let reformed = None;
+        let open = OpenDatabase { database, recognised, layout, snapshot, holder, reformed, store };
         let databases = BTreeMap::from([(name, open)]);
         Ok(Self { profile: None, home, facts, databases, of_one_moment })
     }
@@ -190,6 +205,11 @@ impl<'a> OpenHome<'a> {
     /// The opened databases, by name.
     pub fn databases(&self) -> impl Iterator<Item = &OpenDatabase> {
         self.databases.values()
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn databases_mut(&mut self) -> impl Iterator<Item = &mut OpenDatabase> {
+        self.databases.values_mut()
     }
 
     /// One opened database.

@@ -265,10 +265,7 @@ fn plan_database(
 ) -> Result<PlannedDatabase> {
     let database = &open.database;
     let from = engine_of(database, open.recognised.engine);
-    let to_layout = match wish {
-        Some(LayoutWish::Gets(layout)) => Some(layout.id().to_owned()),
-        _ => None,
-    };
+    let to_layout = wish.and_then(LayoutWish::target_id).map(str::to_owned);
     let fate = fate(request, database, from, to_layout.is_some());
     let to_layout = to_layout.filter(|_| fate == Fate::Moves);
     let source = open.store().guarantees();
@@ -282,6 +279,9 @@ fn plan_database(
         (None, Vec::new())
     };
     let becomes = match (fate, &to_layout) {
+        (Fate::Moves, Some(layout)) if matches!(wish, Some(LayoutWish::Becomes(_))) => {
+            format!("converted to {layout} in {target_engine}, what it says unchanged")
+        }
         (Fate::Moves, None) => format!("carried to {target_engine} unchanged"),
         (Fate::Moves, Some(layout)) if from == target_engine => {
             format!("carried to {layout}, values unchanged")

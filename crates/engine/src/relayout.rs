@@ -32,13 +32,15 @@ pub(crate) fn wishes(
 }
 
 fn ask(profile: &dyn Profile, home: &Home, open: &OpenDatabase, name: &str) -> Result<LayoutWish> {
-    profile.layout_wish(home, &open.database, &*open.layout, name).map_err(|error| {
-        let kind = match error.kind() {
-            transload_store::Kind::InvalidInput => Kind::Usage,
-            _ => Kind::Refused,
-        };
-        Error::store(kind, "look for the layout", error)
-    })
+    profile.layout_wish(home, &open.database, &*open.layout, &*open.snapshot, name).map_err(
+        |error| {
+            let kind = match error.kind() {
+                transload_store::Kind::InvalidInput => Kind::Usage,
+                _ => Kind::Refused,
+            };
+            Error::store(kind, "look for the layout", error)
+        },
+    )
 }
 
 /// The engine that databases have after the swap: the one asked for, or the one that those have
@@ -57,7 +59,7 @@ pub(crate) fn target_engine(
     let mut engine = None;
     for database in open.databases() {
         let name = &database.database.name;
-        if !matches!(wishes.get(name), Some(LayoutWish::Gets(_))) {
+        if wishes.get(name).and_then(LayoutWish::target_id).is_none() {
             continue;
         }
         let own = crate::planning::engine_of(&database.database, database.recognised.engine);
@@ -108,7 +110,8 @@ pub(crate) fn nothing_moves(request: &PlanRequest, wishes: &Wishes) -> Error {
 
 /// One config key speaks of the layout of all of them.
 pub(crate) fn refuse_half_a_layout(databases: &[PlannedDatabase], wishes: &Wishes) -> Result<()> {
-    let gets = |one: &PlannedDatabase| matches!(wishes.get(&one.name), Some(LayoutWish::Gets(_)));
+    let gets =
+        |one: &PlannedDatabase| wishes.get(&one.name).and_then(LayoutWish::target_id).is_some();
     let left: Vec<&str> = databases
         .iter()
         .filter(|one| gets(one) && one.to_layout.is_none())
@@ -134,16 +137,16 @@ pub(crate) fn rekey<'a>(source: &'a dyn Layout, target: &'a dyn Layout) -> Resul
         .map_err(|error| Error::store(Kind::Refused, "change the layout", error))
 }
 
-/// The layout that a database gets by the plan; `None` where it keeps its own.
+/// What a database becomes by the plan; `None` where it keeps its layout.
 ///
 /// # Errors
 /// [`Kind::Refused`] when the database or the profile isn't what the plan speaks of.
-pub(crate) fn planned_layout(
+pub(crate) fn planned_wish(
     plan: &Plan,
     profile: &dyn Profile,
     home: &Home,
     open: &OpenDatabase,
-) -> Result<Option<Box<dyn Layout>>> {
+) -> Result<Option<LayoutWish>> {
     let name = &open.database.name;
     let planned = plan.databases.iter().find(|one| one.name == *name);
     let Some((planned, to)) = planned.and_then(|one| Some((one, one.to_layout.as_ref()?))) else {
@@ -159,8 +162,9 @@ pub(crate) fn planned_layout(
         return Err(other(what));
     }
     let asked = plan.to_layout.as_deref().unwrap_or_default();
-    match ask(profile, home, open, asked)? {
-        LayoutWish::Gets(layout) if layout.id() == to => Ok(Some(layout)),
-        _ => Err(other(format!("{asked} doesn't mean {to} for it, as the plan says"))),
+    let wish = ask(profile, home, open, asked)?;
+    if wish.target_id() == Some(to) {
+        return Ok(Some(wish));
     }
+    Err(other(format!("{asked} doesn't mean {to} for it, as the plan says")))
 }

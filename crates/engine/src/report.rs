@@ -42,6 +42,20 @@ pub struct ReportTable {
     pub root: String,
 }
 
+/// What a database that was converted as a whole says, on either side alike.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Meaning {
+    /// The table that the profile makes of it.
+    pub table: TableName,
+    /// Its records.
+    #[serde(with = "decimal")]
+    pub records: u64,
+    /// Its root, hex: computed from the source, and from what was read back of the target.
+    pub root: String,
+    /// What the new form doesn't have.
+    pub notes: Vec<String>,
+}
+
 /// A database of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportDatabase {
@@ -56,6 +70,9 @@ pub struct ReportDatabase {
     /// Its layout after; absent when that is the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_layout: Option<String>,
+    /// What it says, where it was converted as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub meaning: Option<Meaning>,
     /// Entries compared between both sides, bookkeeping included; 0 when it stayed.
     #[serde(with = "decimal")]
     pub entries_compared: u64,
@@ -200,6 +217,7 @@ mod tests {
             to: Engine::Pebble2,
             fate,
             to_layout: None,
+            meaning: None,
             entries_compared: 1,
             bytes_compared: 1,
             chunks: 1,

@@ -10,6 +10,9 @@ use std::fmt;
 pub enum Stage {
     /// Reading a sample of the source to estimate the time.
     Measuring,
+    /// Making ready what a database will be that is converted as a whole, and comparing what it
+    /// says.
+    Converting,
     /// Source to target.
     Copying,
     /// Reading both sides back and comparing them.
@@ -30,6 +33,7 @@ impl Stage {
     pub fn name(self) -> &'static str {
         match self {
             Stage::Measuring => "measure",
+            Stage::Converting => "convert",
             Stage::Copying => "copy",
             Stage::Verifying => "verify",
             Stage::Certifying => "certify",
@@ -144,8 +148,8 @@ pub enum Event {
         /// What went wrong.
         why: String,
     },
-    /// How far the chain's checks are, in parts that take about equally long.
-    Certified {
+    /// How far a stage is that isn't divided into chunks, in parts that take about equally long.
+    PartsDone {
         /// So far.
         done: u64,
         /// In all, as far as known.

@@ -139,7 +139,7 @@ impl Progress {
                     line.open.remove(chunk);
                 }
             }
-            Event::Certified { done, total } => self.certified = Some((*done, *total)),
+            Event::PartsDone { done, total } => self.certified = Some((*done, *total)),
             Event::Paced { limits, waits } => {
                 if *limits != self.limits {
                     self.samples.clear();

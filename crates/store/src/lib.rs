@@ -14,6 +14,7 @@ mod key;
 pub mod layers;
 pub mod memory;
 mod profile;
+mod reform;
 mod reshape;
 mod scan;
 pub mod sort;
@@ -31,6 +32,7 @@ pub use profile::{
     HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, SwapChange, TrustInput,
     VerifyOptions, VersionChoice,
 };
+pub use reform::{Reform, ReformOptions, Reformed};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};
 pub use scan::{Scan, ScanDigest, ScanReceipt};
 pub use store::{BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, WriteBatch, WriteOp};

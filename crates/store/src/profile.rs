@@ -3,7 +3,7 @@
 //! A profile knows tables, layouts, certificates and config keys of one kind of node. It reads
 //! through [`Snapshot`]s that somebody else opened, so it knows no engine.
 
-use crate::{Error, Kind, Result, Snapshot};
+use crate::{Error, Kind, Reform, Result, Snapshot};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -243,12 +243,26 @@ pub struct HomeView<'a> {
 /// What becomes of one database when its home goes to a layout.
 #[derive(Debug)]
 pub enum LayoutWish {
-    /// It gets this one.
+    /// It gets this one, entry by entry.
     Gets(Box<dyn Layout>),
+    /// It becomes another one as a whole.
+    Becomes(Box<dyn Reform>),
     /// It has it already.
     HasIt,
     /// It keeps its own, for this reason.
     Keeps(&'static str),
+}
+
+impl LayoutWish {
+    /// The id of the layout that the database gets; `None` where it keeps what it has.
+    #[must_use]
+    pub fn target_id(&self) -> Option<&'static str> {
+        match self {
+            Self::Gets(layout) => Some(layout.id()),
+            Self::Becomes(reform) => Some(reform.layout()),
+            Self::HasIt | Self::Keeps(_) => None,
+        }
+    }
 }
 
 /// What a swap changes, as far as config keys tell of it.
@@ -299,6 +313,7 @@ pub trait Profile: Send + Sync {
         _home: &Home,
         _database: &Database,
         _current: &dyn Layout,
+        _snapshot: &dyn Snapshot,
         name: &str,
     ) -> Result<LayoutWish> {
         Err(Error::new(

@@ -37,9 +37,10 @@ impl Profile for CometBft {
         home: &Home,
         database: &Database,
         current: &dyn Layout,
+        snapshot: &dyn Snapshot,
         name: &str,
     ) -> Result<LayoutWish> {
-        relayout::wish(home, &database.name, current, name, None)
+        relayout::wish(home, &database.name, (current, snapshot), name, None)
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {
@@ -105,9 +106,10 @@ impl Profile for CometBftWithNode {
         home: &Home,
         database: &Database,
         current: &dyn Layout,
+        snapshot: &dyn Snapshot,
         name: &str,
     ) -> Result<LayoutWish> {
-        relayout::wish(home, &database.name, current, name, Some(&self.build))
+        relayout::wish(home, &database.name, (current, snapshot), name, Some(&self.build))
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {

@@ -6,8 +6,10 @@
 //! nothing.
 
 use super::database::{APPLICATION, BLOCKSTORE, EVIDENCE, LIGHT, STATE, TX_INDEX};
-use super::home::{LAYOUT_KEY, NodeBuild, Release, configured_layout};
+use super::home::{LAYOUT_KEY, NodeBuild, Release, configured_layout, fast_index_is_off};
 use super::layout::{BlockstoreLayout, EvidenceLayout, KeyForm, StateLayout, VERSION_KEY};
+use crate::iavl::ApplicationLayout;
+use crate::iavl::convert::{self, FastIndex, ToIavl1};
 use transload_model::layout::Layout;
 use transload_model::report::printable_key;
 use transload_store::{Error, Home, HomeView, KeyRange, Kind, LayoutWish, Result, Snapshot};
@@ -25,15 +27,19 @@ pub(crate) const TWO_LAYOUTS: [&str; 3] = [BLOCKSTORE, STATE, EVIDENCE];
 pub(crate) fn wish(
     home: &Home,
     database: &str,
-    current: &dyn Layout,
+    (current, snapshot): (&dyn Layout, &dyn Snapshot),
     name: &str,
     node: Option<&NodeBuild>,
 ) -> Result<LayoutWish> {
+    if name == convert::NAME {
+        return application(home, database, (current, snapshot), node);
+    }
     let form = KeyForm::of_name(name).ok_or_else(|| {
         Error::new(
             Kind::InvalidInput,
             OPERATION,
-            format!("no key layout is called {name:?}; there are v1 and v2"),
+            format!("no layout is called {name:?}; there are v1 and v2 for the node's stores, and iavl-1 for \
+                 an application's state"),
         )
     })?;
     let target: Box<dyn Layout> = match database {
@@ -57,6 +63,56 @@ pub(crate) fn wish(
         reads_v2(home, node)?;
     }
     Ok(LayoutWish::Gets(target))
+}
+
+/// What becomes of a database when the application's state goes to the form of IAVL 1.x.
+fn application(
+    home: &Home,
+    database: &str,
+    (current, snapshot): (&dyn Layout, &dyn Snapshot),
+    node: Option<&NodeBuild>,
+) -> Result<LayoutWish> {
+    if database != APPLICATION {
+        return Ok(LayoutWish::Keeps("it holds no trees of IAVL"));
+    }
+    if current.id() != ApplicationLayout::new().id() {
+        return Ok(LayoutWish::Keeps("it is no multistore of the Cosmos SDK"));
+    }
+    if !convert::has_old_form(snapshot)? {
+        return Ok(LayoutWish::HasIt);
+    }
+    reads_iavl_1(home, node)?;
+    let fast_index =
+        if fast_index_is_off(&home.root)? { FastIndex::LeaveOut } else { FastIndex::Carry };
+    Ok(LayoutWish::Becomes(Box::new(ToIavl1 { fast_index })))
+}
+
+/// IAVL 1.x reads both forms; what came before reads the old one only. The SDK has it since 0.50,
+/// whose node is 0.38; an application may have been built with it before.
+fn reads_iavl_1(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
+    let why = match node.map(|build| (build, build.module(IAVL))) {
+        Some((_, Some(version))) if major(version) >= 1 => return Ok(()),
+        Some((build, Some(version))) => format!("{build} contains {IAVL} {version}, not 1.x"),
+        Some((build, None)) => format!("{build} doesn't contain {IAVL}"),
+        None => match Release::of_software(&home.software) {
+            Some(release) if release >= Release::V038 => return Ok(()),
+            _ => format!(
+                "{} ({}) goes with an application whose IAVL reads the old form only",
+                home.software, home.software_evidence
+            ),
+        },
+    };
+    Err(Error::new(Kind::Unsupported, OPERATION, why)
+        .help("give the program of the node that will open it: --node-binary PATH"))
+}
+
+/// The library's module.
+const IAVL: &str = "github.com/cosmos/iavl";
+
+/// The first number of `v1.2.3`; 0 for anything else.
+fn major(version: &str) -> u32 {
+    let number = version.trim_start_matches('v').split('.').next();
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
 /// Only 1.x knows the new layout; earlier releases would find an empty home.

@@ -33,7 +33,7 @@ pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
     };
     watch.tell(Event::StageBegan { stage: Stage::Certifying });
     let verdict = open.verify(&options, &|done, total| {
-        watch.tell(Event::Certified { done, total });
+        watch.tell(Event::PartsDone { done, total });
         !watch.cancel.is_asked()
     });
     drop(pulse);

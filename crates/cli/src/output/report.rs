@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Fate, Migration, RunReport};
+use transload_engine::{Fate, Migration, ReportDatabase, RunReport};
 
 /// What `migrate`, `resume`, `rollback` and `finalize` print.
 #[derive(Debug, Serialize)]
@@ -42,23 +42,7 @@ pub(crate) fn text(report: &RunReport) -> String {
         ByteSize(report.peak_memory_bytes)
     );
     for database in &report.databases {
-        let (name, from, to) = (&database.name, database.from, database.to);
-        let entries = database.entries_compared;
-        let _ = match &database.to_layout {
-            _ if database.fate != Fate::Moves => writeln!(text, "  {name:<24}stays with {from}"),
-            None => writeln!(
-                text,
-                "  {name:<24}{from} -> {to}: {entries} entries read back on both sides and equal"
-            ),
-            Some(layout) => {
-                let engines = if from == to { to.to_string() } else { format!("{from} -> {to}") };
-                writeln!(
-                    text,
-                    "  {name:<24}{engines}, to {layout}: {entries} entries read back, every \
-                     table's root equal on both sides"
-                )
-            }
-        };
+        text.push_str(&what_became_of(database));
     }
     let _ = writeln!(
         text,
@@ -89,7 +73,40 @@ pub(crate) fn text(report: &RunReport) -> String {
     for notice in &report.verdict.notices {
         let _ = writeln!(text, "note: {notice}");
     }
-    let _ = writeln!(text, "dataset root {} on both sides\n", report.dataset_root);
+    let converted = report.databases.iter().any(|database| database.meaning.is_some());
+    let where_it_is =
+        if converted { "on the target, whose nodes have other keys" } else { "on both sides" };
+    let _ = writeln!(text, "dataset root {} {where_it_is}\n", report.dataset_root);
+    text
+}
+
+/// One database's lines.
+fn what_became_of(database: &ReportDatabase) -> String {
+    let (name, from, to) = (&database.name, database.from, database.to);
+    let entries = database.entries_compared;
+    if database.fate != Fate::Moves {
+        return format!("  {name:<24}stays with {from}\n");
+    }
+    let engines = if from == to { to.to_string() } else { format!("{from} -> {to}") };
+    let Some(layout) = &database.to_layout else {
+        return format!(
+            "  {name:<24}{engines}: {entries} entries read back on both sides and equal\n"
+        );
+    };
+    let Some(meaning) = &database.meaning else {
+        return format!(
+            "  {name:<24}{engines}, to {layout}: {entries} entries read back, every table's root \
+             equal on both sides\n"
+        );
+    };
+    let mut text = format!(
+        "  {name:<24}{engines}, to {layout}: {entries} entries read back and equal to the \
+         conversion\n  {:<24}{}: {} records, root {} on both sides\n",
+        "", meaning.table, meaning.records, meaning.root
+    );
+    for note in &meaning.notes {
+        let _ = writeln!(text, "  {:<24}{note}", "");
+    }
     text
 }
 

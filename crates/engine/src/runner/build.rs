@@ -10,7 +10,7 @@ use crate::pacing::Pacing;
 use crate::phase::Event;
 use crate::plan::Plan;
 use crate::planning::{Scratch, make_folder};
-use crate::relayout::{planned_layout, rekey};
+use crate::relayout::{planned_wish, rekey};
 use crate::tally::{aligned_ranges, disorder};
 use crate::watch::Watch;
 use std::fs::{self, File};
@@ -20,7 +20,7 @@ use transload_model::commitment::TableCommitment;
 use transload_model::layout::Layout;
 use transload_model::walk::Assembly;
 use transload_observe::Stage;
-use transload_store::{KeyRange, Reshape, Store, TargetOptions};
+use transload_store::{KeyRange, LayoutWish, Reshape, Store, TargetOptions};
 
 /// Folders of a database aren't nested deeper; a loop must not run for ever.
 const DEPTH_MAX: usize = 32;
@@ -36,12 +36,13 @@ impl Migration<'_> {
             return Ok(());
         }
         let attempt = self.journal.attempt()?;
-        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Copying });
         let scratch = Scratch::make(&self.state_dir, "copy", &self.watch)?;
         let mut tables = Vec::new();
         let facts;
         {
-            let open = self.open_home(&scratch)?;
+            let mut open = self.open_home(&scratch)?;
+            self.reform(&mut open, &scratch)?;
+            self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Copying });
             facts = open.facts().clone();
             self.announce_copies(attempt)?;
             for planned in self.planned()?.moving() {
@@ -169,9 +170,16 @@ impl Migration<'_> {
         Ok(())
     }
 
-    /// The layout that a database gets; `None` where it keeps its own.
+    /// The layout that a database gets entry by entry; `None` where it keeps its own, or has been
+    /// put in the place of what it was.
     pub(super) fn planned_layout(&self, source: &OpenDatabase) -> Result<Option<Box<dyn Layout>>> {
-        planned_layout(self.planned()?, self.profile, &self.home, source)
+        if source.reformed.is_some() {
+            return Ok(None);
+        }
+        Ok(match planned_wish(self.planned()?, self.profile, &self.home, source)? {
+            Some(LayoutWish::Gets(layout)) => Some(layout),
+            _ => None,
+        })
     }
 
     /// Takes the closed target in, gives it its owner, and notes that it is whole.

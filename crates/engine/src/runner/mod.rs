@@ -13,6 +13,7 @@ mod ending;
 mod opened;
 mod pace;
 mod prove_equal;
+mod reforming;
 mod soak;
 mod way_back;
 

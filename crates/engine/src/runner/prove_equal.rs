@@ -13,7 +13,7 @@ use crate::plan::Fate;
 use crate::planning::Scratch;
 use crate::relaid::{RelaidJob, target_line, verify_relaid};
 use crate::relayout::rekey;
-use crate::report::{RUN_SCHEMA, ReportDatabase, RunReport, memory, reach, report_table};
+use crate::report::{Meaning, RUN_SCHEMA, ReportDatabase, RunReport, memory, reach, report_table};
 use crate::tally::{TallyOptions, aligned_ranges};
 use crate::verify::{VerifiedDatabase, VerifyJob, verify_database};
 use std::collections::BTreeMap;
@@ -48,8 +48,9 @@ impl Migration<'_> {
         let attempt = self.journal.attempt()?;
         let scratch = Scratch::make(&self.state_dir, "verify", &self.watch)?;
         let mut stores: BTreeMap<String, Box<dyn Store>> = BTreeMap::new();
-        let (databases, verdict, dataset, facts) = {
-            let open = self.open_home(&scratch)?;
+        let (databases, meanings, verdict, dataset, facts) = {
+            let mut open = self.open_home(&scratch)?;
+            self.reform(&mut open, &scratch)?;
             for planned in self.planned()?.moving() {
                 stores.insert(planned.name.clone(), self.reopen(attempt, &planned.name)?);
             }
@@ -63,10 +64,17 @@ impl Migration<'_> {
             self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Verifying });
             let databases = self.compare_all(attempt, &open, &targets)?;
             self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Verifying });
+            let mut meanings = BTreeMap::new();
+            for (name, target) in &targets {
+                let Some(source) = open.database(name) else { continue };
+                if let Some(meaning) = self.compare_meaning(source, &**target, &scratch)? {
+                    meanings.insert(name.clone(), meaning);
+                }
+            }
             let dataset = self.dataset(&open, &databases)?;
             let after = AfterSwap { targets, staying: &open };
             let (verdict, facts) = self.certify(&after, &scratch)?;
-            (databases, verdict, dataset, facts)
+            (databases, meanings, verdict, dataset, facts)
         };
         for (name, store) in stores {
             store
@@ -80,7 +88,7 @@ impl Migration<'_> {
         self.refuse_log_only_targets(attempt, &databases)?;
         let verified = Verified::new(attempt, &databases, &verdict)?;
         self.check_invariants(&Observed::dataset(&dataset, facts), "verify")?;
-        let report = self.make_report(attempt, &databases, &dataset, verdict)?;
+        let report = self.make_report(attempt, (&databases, &meanings), &dataset, verdict)?;
         self.journal.set_note(&target_prints_note(attempt), &self.target_prints(attempt)?)?;
         self.journal.set_note(notes::REPORT, &report)?;
         self.verified = Some(verified);
@@ -259,7 +267,7 @@ impl Migration<'_> {
         let facts = self.profile.facts(view).map_err(seen)?;
         self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });
         let progress = |done, total| {
-            self.watch.tell(transload_observe::Event::Certified { done, total });
+            self.watch.tell(transload_observe::Event::PartsDone { done, total });
             !self.watch.cancel.is_asked()
         };
         let verdict = self.profile.verify(view, &options, &progress).map_err(seen)?;
@@ -294,7 +302,7 @@ impl Migration<'_> {
     fn make_report(
         &self,
         attempt: u64,
-        verified: &[VerifiedDatabase],
+        (verified, meanings): (&[VerifiedDatabase], &BTreeMap<String, Meaning>),
         dataset: &Dataset,
         verdict: Verdict,
     ) -> Result<RunReport> {
@@ -314,6 +322,7 @@ impl Migration<'_> {
                 to: if planned.moves() { plan.engine } else { planned.from },
                 fate: planned.fate,
                 to_layout: planned.to_layout.clone(),
+                meaning: meanings.get(&planned.name).cloned(),
                 entries_compared: compared.map_or(0, VerifiedDatabase::entries),
                 bytes_compared: compared.map_or(0, VerifiedDatabase::bytes),
                 chunks: compared.map_or(0, VerifiedDatabase::chunks),

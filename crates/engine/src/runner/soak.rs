@@ -123,7 +123,7 @@ impl Migration<'_> {
         };
         self.watch.tell(Event::StageBegan { stage: Stage::Certifying });
         let verdict = open.verify(&options, &|done, total| {
-            self.watch.tell(Event::Certified { done, total });
+            self.watch.tell(Event::PartsDone { done, total });
             !self.watch.cancel.is_asked()
         });
         self.watch.tell(Event::StageEnded { stage: Stage::Certifying });

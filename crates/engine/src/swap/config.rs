@@ -41,7 +41,7 @@ impl Setting {
 }
 
 impl EditedFile<'_> {
-    /// Whether the new values are the old ones, so that the two could not be told apart.
+    /// Whether the new values are the old ones, so that the file doesn't tell the two apart.
     pub(super) fn changes_nothing(&self) -> bool {
         self.edits.iter().all(|edit| edit.old.as_deref() == Some(&edit.new))
     }

@@ -145,7 +145,7 @@ impl Record {
         for file in files(swap) {
             record.note_folder(&file.path)?;
             let text = file.read()?;
-            if file.changes_nothing() || file.setting(&text)? != Some(Setting::Old) {
+            if file.setting(&text)? != Some(Setting::Old) {
                 return Err(Error::new(
                     Kind::Refused,
                     "begin the swap",

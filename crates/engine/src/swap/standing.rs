@@ -80,6 +80,7 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
             Err(why) => return Ok(Look::Unknown(why)),
         }
     }
+    let all_are_new = state.places.iter().all(|place| *place == Place::New);
     for file in &configs {
         if !record.configs.contains_key(&file.path) {
             return Ok(Look::Unknown(format!(
@@ -91,6 +92,10 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
             return Ok(Look::Unknown(format!("{} is gone", file.path.display())));
         }
         match file.setting(&file.read()?)? {
+            // Where the keys keep their values, the databases alone tell on which side it is.
+            Some(Setting::Old) if all_are_new && file.changes_nothing() => {
+                state.settings.push(Setting::New);
+            }
             Some(setting) => state.settings.push(setting),
             None => {
                 return Ok(Look::Unknown(format!(

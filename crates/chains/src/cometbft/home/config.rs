@@ -38,6 +38,12 @@ impl Configs {
         text(self.app.as_ref()?.document.get(key)?)
     }
 
+    /// Whether a switch of the application's file, by its key at the top level, is on.
+    pub(super) fn app_flag(&self, key: &str) -> bool {
+        let item = self.app.as_ref().and_then(|config| config.document.get(key));
+        item.and_then(Item::as_bool).unwrap_or(false)
+    }
+
     /// The node's setting for the layout of its keys.
     pub(super) fn key_layout(&self) -> Option<String> {
         let (section, key) = LAYOUT_KEY.split_once('.')?;

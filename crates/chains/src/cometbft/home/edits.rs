@@ -79,8 +79,12 @@ pub fn config_edits(
         && let Some(old) = configs.app_text(APP_KEY)
     {
         let node_old = configs.node_text(NODE_KEY);
+        let app_relaid = relaid.iter().any(|name| is_app_database(name));
         if app_moves {
             edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old), name)?);
+        } else if app_relaid && !old.is_empty() {
+            // It stays what it is, and the application refuses the guard by name meanwhile.
+            edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old.clone()), &old)?);
         } else if node_moves && old.is_empty() {
             // Empty means "as the node": it is pinned to what the application has now.
             let pinned = node_old.unwrap_or_else(|| "goleveldb".to_owned());
@@ -107,7 +111,10 @@ fn layout_edit(
     node_moves: bool,
 ) -> Result<Option<ConfigEdit>> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
-    let Some(layout) = change.layout else { return Ok(None) };
+    // An application's layout has no key.
+    let Some(layout) = change.layout.filter(|name| KeyForm::of_name(name).is_some()) else {
+        return Ok(None);
+    };
     let old = configs.key_layout();
     if change.relaid.is_empty() {
         let says_so = old.as_deref().unwrap_or(KeyForm::V1.name()) == layout;

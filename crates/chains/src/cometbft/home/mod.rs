@@ -162,6 +162,14 @@ pub(crate) fn configured_layout(root: &Path) -> Result<Option<String>> {
     Ok(Configs::read(root)?.key_layout())
 }
 
+/// Whether the application's config switches the fast index of IAVL off.
+///
+/// # Errors
+/// As [`recognise`], for a config file that can't be read.
+pub(crate) fn fast_index_is_off(root: &Path) -> Result<bool> {
+    Ok(Configs::read(root)?.app_flag("iavl-disable-fastnode"))
+}
+
 /// Where the home's genesis document is.
 ///
 /// # Errors

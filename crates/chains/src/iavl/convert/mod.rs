@@ -20,9 +20,11 @@ mod gather;
 mod join;
 mod number;
 mod reach;
+mod reform;
 mod report;
 mod view;
 
+pub use reform::{LAYOUT, NAME, ToIavl1, has_old_form};
 pub use report::{ConversionReport, ORPHANS_LISTED_MAX, StoreReport, UNREACHABLE_LISTED_MAX};
 pub use view::Converted;
 

@@ -1,0 +1,105 @@
+//! The conversion as a change of layout that a plan can ask for.
+
+use super::{ConversionReport, ConvertOptions, FastIndex, Gaps, Unreachable, prepare};
+use crate::iavl::keys::store_prefix;
+use crate::iavl::logical::logical_root;
+use crate::iavl::verify::store_names;
+use std::sync::Arc;
+use transload_model::commitment::TableCommitment;
+use transload_model::report::{Verdict, printable_key};
+use transload_store::{KeyRange, Reform, ReformOptions, Reformed, Result, Snapshot};
+
+/// What a plan calls the layout.
+pub const NAME: &str = "iavl-1";
+
+/// The layout's id.
+pub const LAYOUT: &str = "cosmos-application-iavl-1";
+
+/// Entries of a store that only the 0.x form has: nodes, orphans, roots.
+const OLD_KINDS: [u8; 3] = [b'n', b'o', b'r'];
+
+/// Whether some store has entries of the 0.x form.
+///
+/// # Errors
+/// Those of reading.
+pub fn has_old_form(snapshot: &dyn Snapshot) -> Result<bool> {
+    for name in store_names(snapshot, &mut Verdict::nothing())? {
+        for kind in OLD_KINDS {
+            let range = KeyRange::prefix(&[store_prefix(&name), vec![kind]].concat());
+            if snapshot.cursor(&range)?.next()?.is_some() {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
+/// An application's state goes to the form of IAVL 1.x.
+#[derive(Clone, Copy, Debug)]
+pub struct ToIavl1 {
+    /// What becomes of the fast index.
+    pub fast_index: FastIndex,
+}
+
+impl Reform for ToIavl1 {
+    fn layout(&self) -> &'static str {
+        LAYOUT
+    }
+
+    fn reform(
+        &self,
+        source: Arc<dyn Snapshot>,
+        options: &ReformOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
+    ) -> Result<Reformed> {
+        let options = ConvertOptions {
+            scratch_dir: options.scratch_dir.clone(),
+            memory_bytes_max: options.memory_bytes_max,
+            workers: options.workers,
+            fast_index: self.fast_index,
+            unreachable: Unreachable::Refuse,
+            gaps: Gaps::Refuse,
+        };
+        let converted = prepare(source, &options, progress)?;
+        let notes = notes(converted.report(), self.fast_index);
+        Ok(Reformed { snapshot: Arc::new(converted), notes })
+    }
+
+    fn meaning(
+        &self,
+        snapshot: &dyn Snapshot,
+        options: &ReformOptions,
+        progress: &(dyn Fn(u64, u64) -> bool + Sync),
+    ) -> Result<TableCommitment> {
+        logical_root(snapshot, &options.scratch_dir, options.memory_bytes_max, progress)
+    }
+}
+
+/// What the new form doesn't have, store by store.
+fn notes(report: &ConversionReport, fast_index: FastIndex) -> Vec<String> {
+    let mut notes = Vec::new();
+    for store in &report.stores {
+        let name = printable_key(&store.store);
+        if store.orphans > 0 {
+            notes.push(format!(
+                "store {name}: {} orphans are left out, the new form has none; {} of them named \
+                 nodes that aren't there",
+                store.orphans, store.orphans_nowhere
+            ));
+        }
+        if store.given_up > 0 {
+            let first = store.left_out_listed.first();
+            notes.push(format!(
+                "store {name}: {} nodes that no version has and an orphan names are left out, the \
+                 first is {first:?}",
+                store.given_up
+            ));
+        }
+    }
+    if fast_index == FastIndex::LeaveOut {
+        notes.push(
+            "the fast index is left out: app.toml sets iavl-disable-fastnode = true".to_owned(),
+        );
+    }
+    notes
+}

@@ -1,0 +1,121 @@
+//! Databases that are converted as a whole: what they will be is made ready in the place of what
+//! they are, and what they say is compared on both sides.
+
+use super::Migration;
+use crate::error::{Error, Kind, Result};
+use crate::home::{OpenDatabase, OpenHome, Reformed};
+use crate::planning::Scratch;
+use crate::relayout::planned_wish;
+use crate::report::Meaning;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use transload_model::commitment::TableCommitment;
+use transload_observe::{Event, Stage};
+use transload_store::{LayoutWish, Reform, ReformOptions, Snapshot};
+
+impl Migration<'_> {
+    /// Puts what they will be in the place of the sources that are converted as a whole. The copy
+    /// and the verification each make it anew, from the source.
+    pub(super) fn reform(&self, open: &mut OpenHome<'_>, scratch: &Scratch) -> Result<()> {
+        let plan = self.planned()?;
+        let name = |one: &OpenDatabase| one.database.name.clone();
+        let wanted = |one: &&mut OpenDatabase| {
+            plan.moving().any(|planned| planned.name == name(one) && planned.to_layout.is_some())
+        };
+        for one in open.databases_mut().filter(wanted) {
+            let wish = planned_wish(plan, self.profile, &self.home, one)?;
+            let Some(LayoutWish::Becomes(rule)) = wish else { continue };
+            let original = Arc::clone(&one.snapshot);
+            let stage = Stage::Converting;
+            self.watch.tell(Event::StageBegan { stage });
+            let reformed = self.converting(&name(one), scratch, &|options, progress| {
+                rule.reform(Arc::clone(&original), options, progress)
+            })?;
+            self.watch.tell(Event::StageEnded { stage });
+            one.snapshot = reformed.snapshot;
+            one.reformed = Some(Reformed { rule, original, notes: reformed.notes });
+        }
+        Ok(())
+    }
+
+    /// Compares what a converted database says before and after; `None` for one that is carried
+    /// entry by entry.
+    pub(super) fn compare_meaning(
+        &self,
+        source: &OpenDatabase,
+        target: &dyn Snapshot,
+        scratch: &Scratch,
+    ) -> Result<Option<Meaning>> {
+        let Some(reformed) = &source.reformed else { return Ok(None) };
+        let name = &source.database.name;
+        let stage = Stage::Converting;
+        self.watch.tell(Event::StageBegan { stage });
+        let before = self.meaning(name, &*reformed.rule, &*reformed.original, scratch)?;
+        let after = self.meaning(name, &*reformed.rule, target, scratch)?;
+        self.watch.tell(Event::StageEnded { stage });
+        let (root_before, root_after) = (before.root(), after.root());
+        if root_before != root_after {
+            return Err(Error::new(
+                Kind::Difference,
+                "compare what the database says",
+                "its logical root is another one after the conversion",
+            )
+            .with("database", name.clone())
+            .with("table", before.name.to_string())
+            .with(
+                "source",
+                format!("{} records, root {}", before.records, hex::encode(root_before)),
+            )
+            .with("target", format!("{} records, root {}", after.records, hex::encode(root_after)))
+            .next("the target isn't trusted; `transload rollback HOME` clears it away"));
+        }
+        Ok(Some(Meaning {
+            table: after.name.clone(),
+            records: after.records,
+            root: hex::encode(root_after),
+            notes: reformed.notes.clone(),
+        }))
+    }
+
+    fn meaning(
+        &self,
+        name: &str,
+        rule: &dyn Reform,
+        snapshot: &dyn Snapshot,
+        scratch: &Scratch,
+    ) -> Result<TableCommitment> {
+        self.converting(name, scratch, &|options, progress| {
+            rule.meaning(snapshot, options, progress)
+        })
+    }
+
+    /// Does some of the conversion's work in an empty folder, under the plan's limits.
+    fn converting<T>(
+        &self,
+        database: &str,
+        scratch: &Scratch,
+        work: &dyn Fn(&ReformOptions, &Progress<'_>) -> transload_store::Result<T>,
+    ) -> Result<T> {
+        let limits = self.planned()?.limits;
+        let folder: PathBuf = scratch.path.join("converting");
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Stopped, "make a scratch folder", error.to_string())
+                .with("path", folder.display().to_string())
+        };
+        fs::create_dir_all(&folder).map_err(failed)?;
+        let options = ReformOptions {
+            scratch_dir: folder.clone(),
+            memory_bytes_max: limits.driver_bytes(),
+            workers: limits.workers_that_fit(),
+        };
+        let progress = |done: u64, total: u64| {
+            self.watch.tell(Event::PartsDone { done, total });
+            !self.watch.cancel.is_asked()
+        };
+        work(&options, &progress)
+            .map_err(|error| Error::reading("convert", error).with("database", database.to_owned()))
+    }
+}
+
+type Progress<'a> = dyn Fn(u64, u64) -> bool + Sync + 'a;
