@@ -27,6 +27,8 @@ fn entries(versions: &[Vec<crate::model::Change>]) -> Entries {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn any_range_any_key_and_any_division_say_the_same(
         versions in versions(),
@@ -58,10 +60,10 @@ proptest! {
             let expected: Entries =
                 whole.range(pair[0].clone()..pair[1].clone()).map(|(k, v)| (k.clone(), v.clone())).collect();
             prop_assert_eq!(read_range(&converted, &range), expected);
-            prop_assert_eq!(converted.get(&pair[0]).unwrap().as_ref(), whole.get(&pair[0]));
+            prop_assert_eq!(converted.get(&pair[0]).unwrap(), whole.get(&pair[0]).cloned());
         }
         for key in known {
-            prop_assert_eq!(converted.get(key).unwrap().as_ref(), whole.get(key));
+            prop_assert_eq!(converted.get(key).unwrap(), whole.get(key).cloned());
         }
         let points = converted.split_points(&KeyRange::all(), chunk_bytes).unwrap();
         prop_assert!(points.is_sorted());

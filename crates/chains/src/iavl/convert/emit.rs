@@ -129,7 +129,8 @@ impl Emitter<'_, '_> {
                 if take.u64()? != place {
                     break;
                 }
-                children[usize::from(take.u8()? != 0)] = Some((take.u64()?, take.u32()?));
+                let side = usize::from(take.u8()? != 0);
+                children[side] = Some((take.u64()?, take.u32()?));
                 answers.advance()?;
             }
             if reached.is_some_and(|reached| !reached.get(place)) && flags & DOUBLED == 0 {
@@ -195,7 +196,8 @@ impl Emitter<'_, '_> {
                 if take.array::<KEY_BYTES>()? != key {
                     break;
                 }
-                children[usize::from(take.u8()? != 0)] = Some((take.u64()?, take.u32()?));
+                let side = usize::from(take.u8()? != 0);
+                children[side] = Some((take.u64()?, take.u32()?));
                 answers.advance()?;
             }
             let id = NodeId::new(version, nonce);

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 
@@ -41,7 +40,7 @@ func changes(count int) string {
 	text := ""
 	for n := range count {
 		if n%3 != 2 {
-			text += fmt.Sprintf("set %x %x\nset %x %x\n", "new", n, "key/07", n)
+			text += fmt.Sprintf("set %x %02x\nset %x %02x\n", "new", n, "key/07", n)
 			text += fmt.Sprintf("remove %x\n", fmt.Sprintf("key/%02d", n))
 		}
 		text += "save\n"
@@ -97,10 +96,6 @@ func TestPruningLeavesNothingBehind(t *testing.T) {
 	for _, pair := range pairs {
 		script := fmt.Sprintf("delete 1 %d\nreload\n", pair.last-1)
 		_, db := outcome(t, pair.converted, script)
-		found, err := os.ReadFile(pair.converted)
-		if err != nil || len(found) == 0 {
-			t.Fatal(err)
-		}
 		var out strings.Builder
 		if err := replay(db, "read\n", &out); err != nil {
 			t.Fatal(err)
