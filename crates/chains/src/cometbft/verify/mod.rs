@@ -13,7 +13,7 @@ mod checks;
 mod commits;
 mod context;
 mod evidence;
-mod genesis;
+pub(super) mod genesis;
 mod height;
 mod index;
 mod outcome;
