@@ -5,4 +5,5 @@
 //! database, writes nothing.
 
 pub mod cometbft;
+mod course;
 pub mod iavl;

@@ -56,9 +56,10 @@ fn log_of(records: &[&[u8]]) -> Vec<u8> {
 pub(crate) fn log(bytes: &[u8]) {
     let _ = decoders::log_records(bytes);
     let mut input = Input::new(bytes);
-    let (cut, filled) = (usize::from(input.u16()), input.byte());
-    // Long enough that the records after it stand at a block's end.
-    let filler = vec![filled; LOG_BLOCK_BYTES - 2 * LOG_HEADER_BYTES - usize::from(filled)];
+    let (cut, room) = (usize::from(input.u16()), usize::from(input.byte()));
+    // Long enough that the records after it stand at a block's end. Its bytes begin no fragment:
+    // of others the reader would try each in a log that is cut off.
+    let filler = vec![0xff; LOG_BLOCK_BYTES - 2 * LOG_HEADER_BYTES - room];
     let mut records: Vec<&[u8]> = vec![&filler];
     while !input.is_empty() {
         records.push(input.piece());

@@ -1,15 +1,18 @@
 //! The targets, by what they decode.
 
+mod bbolt;
 mod cometbft;
 mod config;
 mod conversion;
 mod files;
 mod frames;
+mod home;
 mod iavl;
 mod keys;
 mod layouts;
 mod leveldb;
 mod lmdb;
+mod operator;
 mod program;
 mod proof;
 mod recognise;
@@ -53,10 +56,16 @@ pub const TARGETS: &[Target] = &[
     target("gostore-answers", 512, frames::answers, frames::answer_seeds),
     target("gostore-stream", 512, frames::stream, frames::stream_seeds),
     target("lmdb-tree", 4096, lmdb::tree, lmdb::tree_seeds),
+    target("bbolt-tree", 4096, bbolt::tree, bbolt::tree_seeds),
     target("recognise-file", 320, recognise::file, recognise::file_seeds),
     target("recognise-directory", 1024, recognise::directory, recognise::directory_seeds),
+    target("recognise-badger", 64, recognise::badger, recognise::badger_seeds),
     target("node-program", 1024, program::build_info, program::seeds),
     target("config-edit", 512, config::edit, config::seeds),
+    target("home-files", 2048, home::files, home::files_seeds),
+    target("genesis", 2048, home::genesis, home::genesis_seeds),
+    target("plan", 4096, operator::plan, operator::plan_seeds),
+    target("control", 512, operator::control, operator::control_seeds),
     target("record-proof", 4096, proof::document, proof::document_seeds),
     target("merkle-path", 1024, proof::path, proof::path_seeds),
 ];

@@ -4,6 +4,7 @@ use super::files::with_file;
 use crate::input::Input;
 use transload_drivers::recognise::{self, decoders};
 use transload_model::engine::Engine;
+use transload_store::Kind;
 
 /// The beginning of a single file.
 pub(crate) fn file(bytes: &[u8]) {
@@ -47,6 +48,41 @@ pub(crate) fn directory(bytes: &[u8]) {
         let tables = names.iter().any(|name| name.ends_with(".sst"));
         assert!(tables || !found.has_tables);
     }
+}
+
+/// What BadgerDB's folder is told by: the first byte says which files stand beside its manifest,
+/// the rest is how that begins.
+pub(crate) fn badger(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let choice = input.byte();
+    let start = input.rest();
+    let beside = ["000001.sst", "000001.vlog", "KEYREGISTRY", "DISCARD"];
+    let names: Vec<&str> = (0..beside.len())
+        .filter(|index| choice & 1 << index != 0)
+        .map(|index| beside[index])
+        .collect();
+    match decoders::badger(&names, start) {
+        Ok(found) => {
+            assert_eq!(found.engine, Engine::Badgerdb);
+            assert_eq!(found.has_tables, names.contains(&"000001.sst"));
+            assert!(start.starts_with(b"Bdgr\0\0\0\x08"), "of no other version or program");
+        }
+        Err(error) => assert_eq!(error.kind(), Kind::UnknownFormat, "{error}"),
+    }
+}
+
+/// Manifests as BadgerDB 4, 2 and 1 begin them, and one of another program.
+pub(crate) fn badger_seeds() -> Vec<Vec<u8>> {
+    let of = |choice: u8, start: &[u8]| [&[choice][..], start].concat();
+    vec![
+        // As BadgerDB 4 writes it: magic, versions, then the first change with its length and sum.
+        of(7, b"Bdgr\0\0\0\x08\0\0\0\x08\x64\x3e\x17\x9e\x0a\x06\x08\x01\x10\x00\x18\x06"),
+        of(6, b"Bdgr\0\0\0\x08"),
+        of(7, b"Bdgr\0\0\0\x07"),
+        of(3, b"Bdgr\0\x01\0\x08"),
+        of(15, b"Bdg"),
+        of(0, b""),
+    ]
 }
 
 fn one_byte(length: usize) -> u8 {

@@ -2,6 +2,7 @@
 //! SDK application, in both key layouts.
 
 mod database;
+pub mod decoders;
 mod facts;
 pub mod home;
 pub mod layout;

@@ -185,9 +185,27 @@ pub(super) fn bucket(value: &[u8]) -> Option<Bucket<'_>> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A whole meta page, by itself.
+    pub(in crate::bbolt) fn meta_page(
+        number: u8,
+        page_bytes: usize,
+        root: u8,
+        pages_end: u8,
+    ) -> Vec<u8> {
+        let mut page = vec![0; page_bytes];
+        (page[0], page[8]) = (number, 4);
+        page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
+        page[20] = 2;
+        page[24..28].copy_from_slice(&u32::try_from(page_bytes).unwrap().to_le_bytes());
+        (page[32], page[56], page[64]) = (root, pages_end, 7);
+        let sum = fnv1a(&page[16..72]);
+        page[72..80].copy_from_slice(&sum.to_le_bytes());
+        page
+    }
 
     fn leaf() -> Vec<u8> {
         let mut page = vec![0; 64];
@@ -218,15 +236,10 @@ mod tests {
 
     #[test]
     fn a_meta_page_that_does_not_have_its_checksum_is_damaged() {
-        let mut page = vec![0; 128];
-        page[8] = 4;
-        page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
-        page[20] = 2;
-        page[24..28].copy_from_slice(&4096u32.to_le_bytes());
-        (page[32], page[56], page[64]) = (3, 5, 7);
+        let mut page = meta_page(0, 4096, 3, 5);
+        page[72] ^= 1;
         assert_eq!(Meta::decode(&page), Err(MetaFault::Damaged));
-        let sum = fnv1a(&page[16..72]);
-        page[72..80].copy_from_slice(&sum.to_le_bytes());
+        page[72] ^= 1;
         let meta = Meta { page_bytes: 4096, root: 3, pages_end: 5, transaction: 7 };
         assert_eq!(Meta::decode(&page), Ok(meta));
         page[20] = 3;

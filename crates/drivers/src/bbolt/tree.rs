@@ -117,20 +117,43 @@ impl TreeWalk {
     }
 }
 
+/// Parts beyond which no further page is divided: pages that a forged tree has share their
+/// children, so that there would be no end of them.
+const PARTS_MAX: usize = 65_536;
+
+/// A separator is no longer; a longer key is cut, which divides as well. The elements of a forged
+/// page may share their bytes, so that its keys are together far longer than the page.
+const SEPARATOR_BYTES_MAX: usize = 1_024;
+
 /// The lowest keys of the tree's parts, all but the first, ascending; at least `parts_min` of
 /// them where the tree is that large, found in branch pages alone.
 pub(super) fn separators(file: &BboltFile, root: &Root, parts_min: usize) -> Result<Vec<Vec<u8>>> {
     let Root::Page(root) = root else { return Ok(Vec::new()) };
-    let mut level = vec![(Vec::new(), *root)];
+    let parts = parts(file, *root, parts_min)?;
+    let mut keys: Vec<Vec<u8>> = parts.into_iter().skip(1).map(|(key, _)| key).collect();
+    // A damaged tree's keys may be in disorder; as points of division they must not be.
+    keys.sort_unstable();
+    keys.dedup();
+    Ok(keys)
+}
+
+/// The lowest key and the top page of each part.
+fn parts(file: &BboltFile, root: u64, parts_min: usize) -> Result<Vec<(Vec<u8>, u64)>> {
+    let mut level = vec![(Vec::new(), root)];
     for _ in 0..DEPTH_MAX {
         let mut below = Vec::new();
         for (lowest, number) in &level {
+            if below.len() >= PARTS_MAX {
+                below.push((lowest.clone(), *number));
+                continue;
+            }
             let page = file.page(*number, Vec::new())?;
             if page.kind == PageKind::Leaf {
                 break;
             }
             for index in 0..page.elements {
                 let (key, child) = page.branch(file, index)?;
+                let key = &key[..key.len().min(SEPARATOR_BYTES_MAX)];
                 let key = if index == 0 { lowest.clone() } else { key.to_vec() };
                 below.push((key, child));
             }
@@ -144,9 +167,46 @@ pub(super) fn separators(file: &BboltFile, root: &Root, parts_min: usize) -> Res
             break;
         }
     }
-    let mut keys: Vec<Vec<u8>> = level.into_iter().skip(1).map(|(key, _)| key).collect();
-    // A damaged tree's keys may be in disorder; as points of division they must not be.
-    keys.sort_unstable();
-    keys.dedup();
-    Ok(keys)
+    Ok(level)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::page::tests::meta_page;
+    use super::*;
+
+    const PAGE_BYTES: usize = 4096;
+
+    /// A branch all of whose elements are one key of 1,500 bytes and one child.
+    fn branch(number: u8, elements: u16, child: u8) -> Vec<u8> {
+        const KEY_AT: u32 = 2_500;
+        let mut page = vec![0; PAGE_BYTES];
+        (page[0], page[8]) = (number, 1);
+        page[10..12].copy_from_slice(&elements.to_le_bytes());
+        for index in 0..u32::from(elements) {
+            let at = 16 + 16 * index;
+            let fields = [KEY_AT - at, 1_500, u32::from(child), 0];
+            for (field, start) in
+                fields.into_iter().zip((usize::try_from(at).unwrap()..).step_by(4))
+            {
+                page[start..start + 4].copy_from_slice(&field.to_le_bytes());
+            }
+        }
+        page
+    }
+
+    #[test]
+    fn pages_that_share_their_children_are_divided_only_so_often() {
+        // 64 times 64 parts are no more than are wanted, so they are divided once more.
+        let pages = [branch(2, 64, 3), branch(3, 64, 4), branch(4, 150, 5), branch(5, 1, 5)];
+        let metas = [0, 1].map(|number| meta_page(number, PAGE_BYTES, 2, 6));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tm.db");
+        std::fs::write(&path, [metas.concat(), pages.concat()].concat()).unwrap();
+        let file = BboltFile::open(&path).unwrap();
+        let parts = parts(&file, 2, 4_096).unwrap();
+        assert!(parts.len() > 4_096 && parts.len() <= PARTS_MAX + 64 * 64 + 150);
+        assert!(parts.iter().all(|(key, _)| key.len() <= SEPARATOR_BYTES_MAX));
+        assert_eq!(separators(&file, &Root::Page(2), 4_096).unwrap().len(), 1, "of one key");
+    }
 }

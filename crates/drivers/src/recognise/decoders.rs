@@ -16,3 +16,11 @@ pub fn directory(names: &[&str], text: &[u8]) -> Result<Recognised> {
     }
     options::recognise(path, &listing, &Options::of("OPTIONS-000007", text))
 }
+
+/// What a folder of BadgerDB's is that has these names beside a MANIFEST which begins so.
+///
+/// # Errors
+/// As [`super::recognise`].
+pub fn badger(names: &[&str], start: &[u8]) -> Result<Recognised> {
+    super::directory::badger(Path::new("fuzz"), &Listing::of(names), start)
+}

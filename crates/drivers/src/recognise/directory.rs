@@ -10,6 +10,9 @@ use transload_store::{Recognised, Result};
 /// What BadgerDB's manifest begins with.
 const BADGER_MANIFEST_MAGIC: &[u8] = b"Bdgr";
 
+/// What is read of it: magic, the program's number, the version.
+const BADGER_START_BYTES: u64 = 8;
+
 pub(super) fn recognise(path: &Path, listing: &Listing) -> Result<Recognised> {
     if listing.has("data.mdb") {
         return file::recognise(&path.join("data.mdb"), listing.bytes_on_disk);
@@ -17,8 +20,8 @@ pub(super) fn recognise(path: &Path, listing: &Listing) -> Result<Recognised> {
     if listing.has("mdbx.dat") {
         return Err(no_driver(path, "MDBX"));
     }
-    if is_badger(path, listing) {
-        return badger(path, listing);
+    if let Some(start) = badger_start(path, listing)? {
+        return badger(path, listing, &start);
     }
     two_engines::refuse(path, listing)?;
     if let Some(file) = listing.latest("OPTIONS-") {
@@ -43,25 +46,35 @@ fn is_current(name: &str) -> bool {
 /// Without OPTIONS and markers only LevelDB is left; its manifest must agree.
 fn leveldb(path: &Path, listing: &Listing) -> Result<Recognised> {
     #[cfg(feature = "leveldb")]
-    crate::leveldb::check_manifest(path)?;
+    let evidence = {
+        crate::leveldb::check_manifest(path)?;
+        "CURRENT without OPTIONS or markers, and a manifest that is LevelDB's"
+    };
+    #[cfg(not(feature = "leveldb"))]
+    let (evidence, _) = ("CURRENT without OPTIONS or markers", path);
     let has_tables = listing.numbered(".ldb").or_else(|| listing.numbered(".sst")).is_some();
-    let evidence = "CURRENT without OPTIONS or markers, and a manifest that is LevelDB's";
     let bytes = listing.bytes_on_disk;
     Ok(recognised(Engine::Goleveldb, "leveldb format", evidence, has_tables, bytes))
 }
 
-fn is_badger(path: &Path, listing: &Listing) -> bool {
-    let is_named = || listing.has("KEYREGISTRY") || listing.numbered(".vlog").is_some();
-    let has_magic =
-        || read_start(&path.join("MANIFEST"), 4).is_ok_and(|start| start == BADGER_MANIFEST_MAGIC);
-    is_named() || (listing.has("MANIFEST") && has_magic())
+/// How BadgerDB's manifest begins, nothing where it is missing; `None` where no file is BadgerDB's.
+fn badger_start(path: &Path, listing: &Listing) -> Result<Option<Vec<u8>>> {
+    let is_named = listing.has("KEYREGISTRY") || listing.numbered(".vlog").is_some();
+    let manifest = path.join("MANIFEST");
+    // What can't be read must not look like another engine's folder, or like damage.
+    let start = if listing.has("MANIFEST") && manifest.is_file() {
+        read_start(&manifest, BADGER_START_BYTES)?
+    } else {
+        Vec::new()
+    };
+    Ok((is_named || start.starts_with(BADGER_MANIFEST_MAGIC)).then_some(start))
 }
 
 /// `MANIFEST` begins with `Bdgr`, u16 BE the program's number, u16 BE the version.
-fn badger(path: &Path, listing: &Listing) -> Result<Recognised> {
+pub(super) fn badger(path: &Path, listing: &Listing, start: &[u8]) -> Result<Recognised> {
     const VERSION: [u8; 4] = [0, 0, 0, 8];
-    let start = read_start(&path.join("MANIFEST"), 8).unwrap_or_default();
-    match start.strip_prefix(BADGER_MANIFEST_MAGIC) {
+    let version = start.strip_prefix(BADGER_MANIFEST_MAGIC);
+    match version.map(|version| version.get(..VERSION.len()).unwrap_or(version)) {
         Some(version) if version == VERSION => {
             let evidence = "MANIFEST begins with BadgerDB's magic text and version 8";
             let has_tables = listing.numbered(".sst").is_some();

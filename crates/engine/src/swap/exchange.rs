@@ -119,6 +119,22 @@ pub(super) fn probe(disk: &dyn Disk, staging: &Path, folder: &Path) -> Result<()
     })
 }
 
+/// Whether a path in `folder` can be exchanged with one in `staging`, tried out as [`probe`] does.
+///
+/// # Errors
+/// [`Kind::Stopped`] where the disk fails: then nothing is known of its file system.
+pub(super) fn can_exchange(disk: &dyn Disk, staging: &Path, folder: &Path) -> Result<bool> {
+    use io::ErrorKind::{CrossesDevices, InvalidInput, Unsupported};
+    match keeping_times([staging, folder], || try_out(disk, staging, folder)) {
+        Ok(()) => Ok(true),
+        // Another file system, mount or layer, or one that can't exchange.
+        Err(error) if matches!(error.kind(), CrossesDevices | InvalidInput | Unsupported) => {
+            Ok(false)
+        }
+        Err(error) => Err(stopped("try an exchange", folder, error)),
+    }
+}
+
 /// Whether a database itself can leave its place: on a stacked file system (overlayfs, most
 /// often a container's) a folder of a lower layer can't, though one that was made now can.
 ///

@@ -255,7 +255,7 @@ fn stage(
         Setting::Guard => (&old, &new),
         Setting::New => (&old, &guard),
     };
-    let (kept, staged) = slot_paths(disk, swap, file, generation);
+    let (kept, staged) = slot_paths(disk, swap, file, generation)?;
     for (path, bytes) in [(&kept, at_kept), (&staged, at_staged)] {
         replace(disk, path, bytes.as_bytes(), Some(&file.path))?;
     }
@@ -266,21 +266,23 @@ fn stage(
     Ok(Slots { kept, staged, old, guard, new, generation })
 }
 
-/// In the attempt's folder when a config file can be exchanged with one there, else beside it.
+/// In the attempt's folder when a config file can be exchanged with one there, else beside it. A
+/// disk that fails puts nothing beside a config file.
 fn slot_paths(
     disk: &dyn Disk,
     swap: &SwapPlan,
     file: &EditedFile<'_>,
     generation: u32,
-) -> (PathBuf, PathBuf) {
+) -> Result<(PathBuf, PathBuf)> {
     let folder = parent(&file.path);
     let mut name = staged_name(swap, file);
     name.push(generation.to_string());
-    let base = match super::exchange::probe(disk, &swap.attempt_dir, folder) {
-        Ok(()) => swap.attempt_dir.join("config").join(name),
-        Err(_) => folder.join(name),
+    let base = if super::exchange::can_exchange(disk, &swap.attempt_dir, folder)? {
+        swap.attempt_dir.join("config").join(name)
+    } else {
+        folder.join(name)
     };
-    (beside(&base, "-kept"), beside(&base, "-staged"))
+    Ok((beside(&base, "-kept"), beside(&base, "-staged")))
 }
 
 /// Removes what the swap staged and no longer needs; never anything but its own files.

@@ -35,6 +35,9 @@ pub(crate) const LAYOUT_KEY: &str = "storage.experimental_db_key_layout";
 
 const OPERATION: &str = "recognise a CometBFT home";
 
+/// A signer's state has half a kilobyte.
+const SIGNER_BYTES_MAX: u64 = 64 << 10;
+
 /// Looks at `root`; `None` when it is no home of this kind.
 ///
 /// # Errors
@@ -187,8 +190,18 @@ fn signer_path(root: &Path, configs: &Configs) -> PathBuf {
 /// A signer's file that can't be read is no reason to refuse reading the home, but is said.
 fn read_signer(path: &Path, notices: &mut Vec<String>) -> Option<SignerState> {
     // Reading a pipe would wait for its writer for ever.
-    if path.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+    let metadata = path.metadata();
+    if metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()) {
         notices.push(format!("the signer's state {} is no regular file", path.display()));
+        return None;
+    }
+    if let Ok(bytes) = metadata.map(|metadata| metadata.len())
+        && bytes > SIGNER_BYTES_MAX
+    {
+        notices.push(format!(
+            "the signer's state {} has {bytes} bytes, more than {SIGNER_BYTES_MAX}: it isn't read",
+            path.display()
+        ));
         return None;
     }
     let text = match std::fs::read(path) {

@@ -11,7 +11,7 @@ use super::software::Release;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::File;
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_store::{Error, Kind, Result};
@@ -30,8 +30,18 @@ const PROGRAM_BYTES_MAX: u64 = 4 << 30;
 /// Module info is shorter; the SDK's has about 30 KiB.
 const INFO_BYTES_MAX: usize = 4 << 20;
 
+/// Places that look like build info and hold none, after which no more are looked at: a program
+/// that reads build info itself has the magic once more, and each look reads what follows.
+const FALSE_MAGICS_MAX: usize = 16;
+
 /// Marks before and after the module info.
 const MARK_BYTES: usize = 16;
+
+/// From the magic to the strings.
+const HEADER_BYTES: usize = 32;
+
+/// The flag that says that the strings follow right here.
+const FLAG_INLINE: u8 = 2;
 
 const OPERATION: &str = "read the node's build info";
 
@@ -72,19 +82,28 @@ impl NodeBuild {
             Error::new(Kind::UnknownFormat, OPERATION, what.to_owned())
                 .with("path", path.display().to_string())
         };
-        let mut file = File::open(path).map_err(io)?;
-        let length = file.metadata().map_err(io)?.len();
+        // Opening a pipe would wait for its writer for ever.
+        let metadata = std::fs::metadata(path).map_err(io)?;
+        if !metadata.is_file() {
+            return Err(unknown("it is no regular file"));
+        }
+        let length = metadata.len();
         if length > PROGRAM_BYTES_MAX {
             return Err(unknown("the file is too large for a program"));
         }
-        let mut from = 0;
-        while let Some(at) = find_magic(&mut file, from).map_err(io)? {
-            if let Some(text) = info_at(&mut file, at).map_err(io)? {
+        let file = File::open(path).map_err(io)?;
+        let mut search = Search { file, length, at: 0, piece: Vec::new(), piece_at: 0 };
+        for _ in 0..=FALSE_MAGICS_MAX {
+            let Some(at) = search.next_magic().map_err(io)? else {
+                return Err(unknown(
+                    "this is no Go program with build info (Go 1.18 or later, not stripped of it)",
+                ));
+            };
+            if let Some(text) = search.info_at(at).map_err(io)? {
                 return Ok(Self::parse(path, &text));
             }
-            from = at + ALIGNMENT as u64;
         }
-        Err(unknown("this is no Go program with build info (Go 1.18 or later, not stripped of it)"))
+        Err(unknown("too many places of the file look like Go's build info and hold none"))
     }
 
     fn parse(path: &Path, text: &str) -> Self {
@@ -187,40 +206,85 @@ fn numbers(version: &str) -> (u32, u32) {
     (next(), next())
 }
 
-/// The next aligned magic at or after `from` (a multiple of the alignment).
-fn find_magic(file: &mut File, from: u64) -> std::io::Result<Option<u64>> {
-    let mut start = from;
-    let mut piece = vec![0; PIECE_BYTES];
-    loop {
-        file.seek(SeekFrom::Start(start))?;
-        let length = fill(file, &mut piece)?;
-        let found = piece[..length].chunks(ALIGNMENT).position(|window| window.starts_with(MAGIC));
-        if let Some(index) = found {
-            return Ok(Some(start + (index * ALIGNMENT) as u64));
+/// A search through a program, from its begin to its end, that reads each byte once and beyond
+/// that only what follows a magic.
+struct Search {
+    file: File,
+    length: u64,
+    /// Where to look next, a multiple of the alignment.
+    at: u64,
+    /// Bytes of the file from `piece_at` on.
+    piece: Vec<u8>,
+    piece_at: u64,
+}
+
+impl Search {
+    /// The next aligned magic whose flags say that the strings follow it.
+    fn next_magic(&mut self) -> std::io::Result<Option<u64>> {
+        while self.at < self.length {
+            let skip = usize::try_from(self.at - self.piece_at).unwrap_or(usize::MAX);
+            let Some(rest) = self.piece.get(skip..).filter(|rest| !rest.is_empty()) else {
+                self.piece_at = self.at;
+                read_at(&self.file, self.at, PIECE_BYTES, self.length, &mut self.piece)?;
+                if self.piece.is_empty() {
+                    break;
+                }
+                continue;
+            };
+            let found = rest.chunks_exact(ALIGNMENT).position(|window| {
+                window.starts_with(MAGIC) && window[ALIGNMENT - 1] & FLAG_INLINE != 0
+            });
+            let whole = rest.len().next_multiple_of(ALIGNMENT) as u64;
+            let Some(index) = found else {
+                self.at += whole;
+                continue;
+            };
+            let found = self.at + (index * ALIGNMENT) as u64;
+            self.at = found + ALIGNMENT as u64;
+            return Ok(Some(found));
         }
-        if length < piece.len() {
+        Ok(None)
+    }
+
+    /// The module info behind a magic; `None` when the bytes there are something else.
+    fn info_at(&self, at: u64) -> std::io::Result<Option<String>> {
+        let mut bytes = Vec::new();
+        read_at(&self.file, at, HEADER_BYTES + INFO_BYTES_MAX, self.length, &mut bytes)?;
+        let info = bytes.get(HEADER_BYTES..).and_then(|rest| {
+            let (_go_version, rest) = string(rest)?;
+            Some(string(rest)?.0)
+        });
+        let Some(info) = info else { return Ok(None) };
+        let marked = info.len() > 2 * MARK_BYTES && info[info.len() - MARK_BYTES - 1] == b'\n';
+        if !marked {
             return Ok(None);
         }
-        start += length as u64;
+        let text = &info[MARK_BYTES..info.len() - MARK_BYTES];
+        Ok(std::str::from_utf8(text).ok().map(str::to_owned))
     }
 }
 
-/// The module info behind a magic; `None` when the bytes there are something else.
-fn info_at(file: &mut File, at: u64) -> std::io::Result<Option<String>> {
-    file.seek(SeekFrom::Start(at))?;
-    let mut bytes = vec![0; 32 + INFO_BYTES_MAX];
-    let length = fill(file, &mut bytes)?;
-    bytes.truncate(length);
-    let inline = bytes.get(15).is_some_and(|flags| flags & 2 != 0);
-    let Some(rest) = bytes.get(32..).filter(|_| inline) else { return Ok(None) };
-    let Some((_go_version, rest)) = string(rest) else { return Ok(None) };
-    let Some((info, _)) = string(rest) else { return Ok(None) };
-    let marked = info.len() > 2 * MARK_BYTES && info[info.len() - MARK_BYTES - 1] == b'\n';
-    if !marked {
-        return Ok(None);
+/// Up to `bytes_max` bytes at `at` of a file of `length` bytes, in the memory of `bytes`.
+fn read_at(
+    file: &File,
+    at: u64,
+    bytes_max: usize,
+    length: u64,
+    bytes: &mut Vec<u8>,
+) -> std::io::Result<()> {
+    let left = usize::try_from(length.saturating_sub(at)).unwrap_or(usize::MAX);
+    bytes.resize(left.min(bytes_max), 0);
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.read_at(&mut bytes[done..], at + done as u64) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
-    let text = &info[MARK_BYTES..info.len() - MARK_BYTES];
-    Ok(std::str::from_utf8(text).ok().map(str::to_owned))
+    bytes.truncate(done);
+    Ok(())
 }
 
 /// A varint length and that many bytes.
@@ -235,17 +299,6 @@ fn string(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
         }
     }
     None
-}
-
-fn fill(file: &mut File, buffer: &mut [u8]) -> std::io::Result<usize> {
-    let mut length = 0;
-    while length < buffer.len() {
-        match file.read(&mut buffer[length..])? {
-            0 => break,
-            read => length += read,
-        }
-    }
-    Ok(length)
 }
 
 #[cfg(test)]
@@ -336,6 +389,35 @@ mod tests {
         assert!(build.opens(Engine::Goleveldb, DbLibrary::Node).is_ok());
         assert!(build.opens(Engine::Rocksdb, DbLibrary::App).is_err());
         assert!(build.opens(Engine::Redb, DbLibrary::App).is_err());
+    }
+
+    #[test]
+    fn a_file_full_of_false_magics_is_given_up_soon() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("noded");
+        let without_strings = [MAGIC.as_slice(), &[8, 0]].concat().repeat(PIECE_BYTES / 16 + 3);
+        let info =
+            [MAGIC.as_slice(), &[8, 2], &[0; 16], b"\x01g\x25", &[1; 16], b"path\n", &[2; 16]];
+        // Those that can't have strings are passed over, however many there are.
+        std::fs::write(&path, [&without_strings[..], &info.concat()].concat()).unwrap();
+        assert!(NodeBuild::of(&path).is_ok());
+        // Behind each of the others, megabytes would be read.
+        let before = |count: usize| [MAGIC.as_slice(), &[8, 2]].concat().repeat(count);
+        for (count, found) in [(FALSE_MAGICS_MAX, true), (FALSE_MAGICS_MAX + 1, false)] {
+            let gap = vec![0; 3 * ALIGNMENT];
+            std::fs::write(&path, [before(count), gap, info.concat()].concat()).unwrap();
+            match NodeBuild::of(&path) {
+                Ok(_) => assert!(found),
+                Err(error) => {
+                    assert!(!found && error.to_string().contains("too many places"), "{error}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_is_not_read() {
+        assert_eq!(NodeBuild::of(Path::new("/dev/null")).unwrap_err().kind(), Kind::UnknownFormat);
     }
 
     #[test]

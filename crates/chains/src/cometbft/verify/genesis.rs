@@ -88,7 +88,7 @@ fn read_file(ctx: &Ctx<'_>) -> Result<Option<Vec<u8>>> {
 
 /// What the stored document says otherwise than the file. The node fills in defaults before it
 /// stores: those alone may be new.
-fn differences(stored: &Value, file: &Value) -> Vec<String> {
+pub(in crate::cometbft) fn differences(stored: &Value, file: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let mut compare = |key: &str, equal: bool| {
         if !equal {
@@ -185,7 +185,7 @@ fn is_retired(key: &str) -> bool {
 
 /// Hash of the validators that a genesis document lists; `None` when it lists none, or one that
 /// can't be read.
-fn validators_hash(document: &Value) -> Option<Hash> {
+pub(in crate::cometbft) fn validators_hash(document: &Value) -> Option<Hash> {
     let listed = given(document, "validators").or(document.pointer("/consensus/validators"))?;
     let listed = listed.as_array().filter(|listed| !listed.is_empty())?;
     let mut read = Vec::new();

@@ -13,7 +13,7 @@ mod checks;
 mod commits;
 mod context;
 mod evidence;
-mod genesis;
+pub(super) mod genesis;
 mod height;
 mod index;
 mod outcome;
@@ -99,18 +99,20 @@ pub(super) fn verify(
         verdict.absorb(application::check(view, None, options, progress)?);
         return Ok(verdict);
     };
-    let shares = Shares::of(view)?;
+    let shares = Shares::of(view, &ctx)?;
     let heights = |done, of| shares.tell(progress, shares.heights(done, of));
     let mut outcome = check_heights(&ctx, options.workers, &heights)?;
     verdict.absorb(std::mem::replace(&mut outcome.verdict, Verdict::nothing()));
     tip::check(&ctx, &mut verdict)?;
     genesis::check(&ctx, &mut verdict)?;
     evidence::check_database(&ctx, &outcome, &mut verdict)?;
-    scan::check(&ctx, &outcome, options.workers, &mut verdict)?;
+    let scanned = AtomicU64::new(0);
+    let advance = |bytes| {
+        let done = scanned.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        shares.tell(progress, shares.scanned(done))
+    };
+    scan::check(&ctx, &outcome, options.workers, &advance, &mut verdict)?;
     index::judge(&ctx, &outcome, &mut verdict);
-    if !shares.tell(progress, shares.blocks) {
-        return Err(cancelled());
-    }
     let state = |done, of| shares.tell(progress, shares.state(done, of));
     verdict.absorb(application::check(view, Some(&ctx), options, &state)?);
     trust::check_signer(&ctx, &mut verdict);

@@ -13,6 +13,7 @@ use crate::cometbft::layout::{
 };
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::results::TxResult;
+use crate::course::Course;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use transload_codec::decimal;
@@ -25,12 +26,21 @@ use transload_store::{Error, KeyRange, Result, Scan};
 /// Bytes that one worker scans at a time.
 const CHUNK_BYTES: u64 = 64 << 20;
 
+/// Progress is told after this many bytes.
+const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// Told of the bytes, as the engine counts them, that were read since the last time; whether to
+/// go on.
+pub(super) type Advance<'a> = &'a (dyn Fn(u64) -> bool + Sync);
+
 pub(super) fn check(
     ctx: &Ctx<'_>,
     outcome: &Outcome,
     workers: usize,
+    advance: Advance<'_>,
     verdict: &mut Verdict,
 ) -> Result<()> {
+    let workers = Workers { count: workers, advance };
     let blocks = scan_all(&ctx.blocks, workers, &|found| block_record(ctx, found))?;
     let hashes = blocks.count(block_table::HASH_INDEX);
     if blocks.outside > 0 {
@@ -275,14 +285,22 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     Ok(Judged::Wrong(check, Some(height), what))
 }
 
+/// Who scans, and who is told of it.
+#[derive(Clone, Copy)]
+struct Workers<'a> {
+    count: usize,
+    advance: Advance<'a>,
+}
+
 /// Scans a database in ranges that workers take one after another.
 fn scan_all<L: Layout>(
     reader: &Reader<L>,
-    workers: usize,
+    workers: Workers<'_>,
     judge: &(dyn Fn(&Found<'_>) -> Result<Judged> + Sync),
 ) -> Result<Scanned> {
     let points = reader.snapshot.split_points(&KeyRange::all(), CHUNK_BYTES)?;
     let ranges = KeyRange::all().split_at(&points);
+    let share = reader.snapshot.approximate_bytes(&KeyRange::all())? / ranges.len().max(1) as u64;
     let next = AtomicUsize::new(0);
     let whole = Mutex::new(Scanned {
         verdict: Verdict::nothing(),
@@ -292,7 +310,8 @@ fn scan_all<L: Layout>(
     let failure: Mutex<Option<Error>> = Mutex::new(None);
     let work = || {
         while let Some(range) = ranges.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match scan_range(reader, range, judge) {
+            match scan_range(reader, range, Course::new(Vec::new(), share), workers.advance, judge)
+            {
                 Ok(scanned) => {
                     let mut whole = super::lock(&whole);
                     whole.verdict.absorb(scanned.verdict);
@@ -309,7 +328,7 @@ fn scan_all<L: Layout>(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..workers.max(1).min(ranges.len()) {
+        for _ in 1..workers.count.max(1).min(ranges.len()) {
             scope.spawn(work);
         }
         work();
@@ -323,6 +342,8 @@ fn scan_all<L: Layout>(
 fn scan_range<L: Layout>(
     reader: &Reader<L>,
     range: &KeyRange,
+    mut course: Course,
+    advance: Advance<'_>,
     judge: &(dyn Fn(&Found<'_>) -> Result<Judged> + Sync),
 ) -> Result<Scanned> {
     let tables = reader.layout.tables();
@@ -330,7 +351,12 @@ fn scan_range<L: Layout>(
         Scanned { verdict: Verdict::nothing(), tables: vec![0; tables.len()], outside: 0 };
     let mut canonical = Vec::new();
     let mut scan = Scan::new(&*reader.snapshot, range)?;
+    let mut untold = 0;
     while let Some((key, value)) = scan.next()? {
+        untold += (key.len() + value.len()) as u64;
+        if untold >= PROGRESS_BYTES && !advance(course.at(key, std::mem::take(&mut untold))) {
+            return Err(super::cancelled());
+        }
         let Placement::Record { table, .. } = reader.layout.place(key, value, &mut canonical)
         else {
             continue;
@@ -348,7 +374,7 @@ fn scan_range<L: Layout>(
         scanned.verdict.count(checks::EXTRA, 1);
     }
     let _complete = scan.receipt()?;
-    Ok(scanned)
+    if advance(course.rest()) { Ok(scanned) } else { Err(super::cancelled()) }
 }
 
 fn database_of(table: &str) -> &'static str {

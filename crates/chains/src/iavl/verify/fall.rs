@@ -88,10 +88,11 @@ pub(super) fn check<'a>(
     let mut descent = Descent { store, form, index, orphans, unfinished: 0, record: Vec::new() };
     let mut carried = Spooled::default();
     let mut fresh = marks;
+    let mut progress = store.join(levels);
     for (height, level) in levels.iter().enumerate().rev() {
-        store.ctx.advance(0)?;
         let pending = Pending { carried: carried.reader(store.buffer_bytes())?, fresh };
         (carried, fresh) = descent.level(height, level, pending, verdict)?;
+        store.joined(&mut progress, level)?;
     }
     // What is left names nodes that aren't there. Children were named on the way up, roots of
     // the 1.x form by the scan.

@@ -53,6 +53,14 @@ pub type Progress<'a> = &'a (dyn Fn(u64, u64) -> bool + Sync);
 /// the node's own state at the tip); `None` where no header is kept.
 pub type AppHashOf<'a> = &'a (dyn Fn(u64) -> Result<Option<Vec<u8>>> + Sync);
 
+/// The work that a byte of the database makes.
+const BYTE_WORK: u64 = 100;
+
+/// What of it the one scan is; then what each of the joins from the leaves up and from the roots
+/// down is. The rest are the joins of fast nodes and orphans.
+const SCAN_WORK: u64 = 70;
+const JOIN_WORK: u64 = 13;
+
 /// What all checks share.
 struct Ctx<'a> {
     snapshot: &'a dyn Snapshot,
@@ -63,16 +71,21 @@ struct Ctx<'a> {
     latest: Option<u64>,
     app_hash_of: AppHashOf<'a>,
     progress: Progress<'a>,
-    bytes_done: AtomicU64,
-    bytes_total: u64,
+    work_done: AtomicU64,
+    work_total: u64,
     stop: AtomicBool,
 }
 
 impl Ctx<'_> {
-    /// Counts bytes as looked at.
+    /// Counts bytes as looked at, with all that is done with them.
     fn advance(&self, bytes: u64) -> Result<()> {
-        let done = self.bytes_done.fetch_add(bytes, Ordering::Relaxed) + bytes;
-        if self.stop.load(Ordering::Relaxed) || !(self.progress)(done, self.bytes_total.max(done)) {
+        self.work(bytes.saturating_mul(BYTE_WORK))
+    }
+
+    /// Counts work as done.
+    fn work(&self, amount: u64) -> Result<()> {
+        let done = self.work_done.fetch_add(amount, Ordering::Relaxed) + amount;
+        if self.stop.load(Ordering::Relaxed) || !(self.progress)(done, self.work_total.max(done)) {
             return Err(Error::new(Kind::Cancelled, OPERATION, "stopped as asked"));
         }
         Ok(())
@@ -105,8 +118,8 @@ pub fn verify(
         latest,
         app_hash_of,
         progress,
-        bytes_done: AtomicU64::new(0),
-        bytes_total: snapshot.approximate_bytes(&KeyRange::all())?,
+        work_done: AtomicU64::new(0),
+        work_total: snapshot.approximate_bytes(&KeyRange::all())?.saturating_mul(BYTE_WORK),
         stop: AtomicBool::new(false),
     };
     match &options.versions {

@@ -86,13 +86,17 @@ pub(super) fn check(store: &Store<'_>, levels: &[Spooled], verdict: &mut Verdict
     let mut below = Level::Leaves(levels.first().cloned().unwrap_or_default());
     let mut under = Level::Infos(Spooled::default());
     let mut suspects: BTreeMap<NodeId, Suspect> = BTreeMap::new();
+    let mut progress = store.join(levels);
+    if let Some(leaves) = levels.first() {
+        store.joined(&mut progress, leaves)?;
+    }
     for (height, level) in levels.iter().enumerate().skip(1) {
-        store.ctx.advance(0)?;
         let height = u8::try_from(height)
             .map_err(|_| Error::new(Kind::Limit, "join tree nodes", "a tree beyond height 127"))?;
         let answers = ask(store, height, level, &below, &under)?;
         let infos = judge(store, height, level, answers, &mut suspects, verdict)?;
         under = std::mem::replace(&mut below, Level::Infos(infos));
+        store.joined(&mut progress, level)?;
     }
     for suspect in suspects.into_values() {
         name_culprit(store, &suspect, verdict)?;

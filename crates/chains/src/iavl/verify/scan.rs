@@ -2,7 +2,8 @@
 
 use super::records::{Hash, Inner, Leaf, Mark, Root, RootKind};
 use super::tree::Store;
-use super::{checks, finding};
+use super::{SCAN_WORK, checks, finding};
+use crate::course::Course;
 use crate::iavl::keys::{Entry, NodeId, STORAGE_VERSION};
 use crate::iavl::layout;
 use crate::iavl::node::{Body, FastNode, HASH_BYTES, Node, RootEntry, empty_tree_hash};
@@ -14,6 +15,9 @@ use transload_store::{KeyRange, Result, Scan};
 
 /// Progress is told after this many bytes.
 const PROGRESS_BYTES: u64 = 1 << 20;
+
+/// What is told is put right after about this many bytes as the engine counts them.
+const PIECE_BYTES: u64 = 16 << 20;
 
 /// What the scan of a store leaves behind.
 pub(super) struct Scanned<'a> {
@@ -77,18 +81,21 @@ pub(super) fn scan<'a>(store: &Store<'a>, verdict: &mut Verdict) -> Result<Scann
         unknown: 0,
         record: Vec::new(),
     };
-    let mut scan = Scan::new(store.ctx.snapshot, &KeyRange::prefix(&store.prefix))?;
+    let range = KeyRange::prefix(&store.prefix);
+    let points = store.ctx.snapshot.split_points(&range, PIECE_BYTES)?;
+    let mut course = Course::new(points, store.bytes.saturating_mul(SCAN_WORK));
+    let mut scan = Scan::new(store.ctx.snapshot, &range)?;
     let mut untold = 0;
     while let Some((key, value)) = scan.next()? {
         untold += (key.len() + value.len()) as u64;
         if untold >= PROGRESS_BYTES {
-            store.ctx.advance(untold)?;
+            store.ctx.work(course.at(key, untold * SCAN_WORK))?;
             untold = 0;
         }
         scanner.entry(&key[store.prefix.len()..], value, verdict)?;
     }
     let _receipt = scan.receipt()?;
-    store.ctx.advance(untold)?;
+    store.ctx.work(course.rest())?;
     scanner.finish(verdict)
 }
 

@@ -1,13 +1,16 @@
 //! One store: its scan, its joins, and what came of them.
 
 use super::records::Hash;
-use super::{Ctx, StoreOutcome, checks, fall, finding, index, name, rise, scan};
+use super::{
+    BYTE_WORK, Ctx, JOIN_WORK, SCAN_WORK, StoreOutcome, checks, fall, finding, index, name, rise,
+    scan,
+};
 use crate::iavl::keys::{NodeId, store_prefix};
 use crate::iavl::layout;
 use crate::iavl::node::Node;
 use transload_model::report::Verdict;
-use transload_store::Result;
-use transload_store::sort::{Sorter, Spool};
+use transload_store::sort::{Sorter, Spool, Spooled};
+use transload_store::{KeyRange, Result};
 
 /// The share of the memory that one sorter gets. At most four are in use at a time, and one that
 /// is being read beside them.
@@ -22,11 +25,37 @@ pub(super) struct Store<'a> {
     pub(super) name: String,
     /// Of its keys.
     pub(super) prefix: Vec<u8>,
+    /// About how many it has, as the engine counts them.
+    pub(super) bytes: u64,
+}
+
+/// The progress of a join, level by level.
+pub(super) struct Levels {
+    nodes: u64,
+    nodes_done: u64,
+    told: u64,
 }
 
 impl<'a> Store<'a> {
-    pub(super) fn new(ctx: &'a Ctx<'a>, store: &[u8]) -> Self {
-        Self { ctx, name: name(store), prefix: store_prefix(store) }
+    pub(super) fn new(ctx: &'a Ctx<'a>, store: &[u8]) -> Result<Self> {
+        let prefix = store_prefix(store);
+        let bytes = ctx.snapshot.approximate_bytes(&KeyRange::prefix(&prefix))?;
+        Ok(Self { ctx, name: name(store), prefix, bytes })
+    }
+
+    /// Begins a join of these levels.
+    pub(super) fn join(&self, levels: &[Spooled]) -> Levels {
+        Levels { nodes: levels.iter().map(Spooled::records).sum(), nodes_done: 0, told: 0 }
+    }
+
+    /// Tells that a level is joined.
+    pub(super) fn joined(&self, levels: &mut Levels, level: &Spooled) -> Result<()> {
+        levels.nodes_done += level.records();
+        let all = u128::from(self.bytes.saturating_mul(JOIN_WORK));
+        let done = all * u128::from(levels.nodes_done) / u128::from(levels.nodes.max(1));
+        let done = u64::try_from(done).unwrap_or(u64::MAX);
+        let before = std::mem::replace(&mut levels.told, done);
+        self.ctx.work(done.saturating_sub(before))
     }
 
     pub(super) fn sorter(&self) -> Sorter<'a> {
@@ -85,7 +114,7 @@ impl<'a> Store<'a> {
 
 /// Checks a store.
 pub(super) fn check(ctx: &Ctx<'_>, store_name: &[u8]) -> Result<StoreOutcome> {
-    let store = Store::new(ctx, store_name);
+    let store = Store::new(ctx, store_name)?;
     let mut verdict = Verdict::nothing();
     let scanned = scan::scan(&store, &mut verdict)?;
     rise::check(&store, &scanned.levels, &mut verdict)?;
@@ -108,6 +137,7 @@ pub(super) fn check(ctx: &Ctx<'_>, store_name: &[u8]) -> Result<StoreOutcome> {
     }
     let mixed = scanned.has_new_form;
     index::check_orphans(&store, fallen.orphans, mixed, &mut verdict)?;
+    ctx.work(store.bytes.saturating_mul(BYTE_WORK - SCAN_WORK - 2 * JOIN_WORK))?;
     Ok(StoreOutcome {
         store: store_name.to_vec(),
         roots: scanned.roots,

@@ -62,7 +62,7 @@ fn check_store(
     version: u64,
     info: &CommitInfo<'_>,
 ) -> Result<Verdict> {
-    let store = Store::new(ctx, store_name);
+    let store = Store::new(ctx, store_name)?;
     let mut verdict = Verdict::nothing();
     let Some(listed) = info.store(store_name) else { return Ok(verdict) };
     let mut walk = Walk { store: &store, version, fast: None, verdict: &mut verdict };

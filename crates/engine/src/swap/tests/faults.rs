@@ -191,6 +191,68 @@ fn a_disk_that_fills_up_while_configs_are_staged_leaves_nothing_beside_them() {
     assert!(left_in_between > 4, "nothing was staged beside a config file");
 }
 
+/// A disk that answers an exchange between a folder and a file, as only a probe tries, in its own
+/// way.
+struct Probed(rustix::io::Errno);
+
+impl disk::Disk for Probed {
+    fn exchange(&self, one: &Path, other: &Path) -> std::io::Result<()> {
+        let is_probe =
+            one.file_name().unwrap().as_encoded_bytes().starts_with(b".transload-probe-");
+        if is_probe { Err(self.0.into()) } else { disk::RealDisk.exchange(one, other) }
+    }
+    fn rename(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        disk::RealDisk.rename(from, to)
+    }
+    fn link(&self, from: &Path, to: &Path) -> std::io::Result<()> {
+        disk::RealDisk.link(from, to)
+    }
+    fn write(&self, path: &Path, bytes: &[u8], like: Option<&Path>) -> std::io::Result<()> {
+        disk::RealDisk.write(path, bytes, like)
+    }
+    fn remove_file(&self, path: &Path) -> std::io::Result<()> {
+        disk::RealDisk.remove_file(path)
+    }
+    fn create_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.create_dir(folder)
+    }
+    fn remove_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.remove_dir(folder)
+    }
+    fn set_modified(&self, folder: &Path, at: std::time::SystemTime) -> std::io::Result<()> {
+        disk::RealDisk.set_modified(folder, at)
+    }
+    fn sync_dir(&self, folder: &Path) -> std::io::Result<()> {
+        disk::RealDisk.sync_dir(folder)
+    }
+}
+
+#[test]
+fn configs_are_staged_beside_the_live_ones_for_another_file_system_and_not_for_a_disk_that_fails() {
+    use rustix::io::Errno;
+    for errno in [Errno::XDEV, Errno::INVAL, Errno::NOSYS, Errno::NOTSUP] {
+        let rig = Rig::new(SwapMethod::Exchange);
+        let before = rig.contents();
+        let swapper = FileSwap::on(Box::new(Probed(errno)), rig.engines.clone());
+        swapper.cut_over(&rig.swap, &rig.verified, &Stop::never()).unwrap();
+        let staged = |rig: &Rig| {
+            rig.contents().into_keys().filter(|name| name.contains("toml.transload-")).count()
+        };
+        assert_eq!(staged(&rig), 4, "{errno:?}");
+        rig.backward().unwrap();
+        assert_eq!(rig.contents(), before);
+    }
+    for errno in [Errno::IO, Errno::NOSPC, Errno::DQUOT, Errno::ROFS, Errno::NOMEM] {
+        let rig = Rig::new(SwapMethod::Exchange);
+        let before = rig.contents();
+        let swapper = FileSwap::on(Box::new(Probed(errno)), rig.engines.clone());
+        let error = swapper.cut_over(&rig.swap, &rig.verified, &Stop::never()).unwrap_err();
+        assert_eq!(error.kind(), Kind::Stopped, "{errno:?}");
+        assert_eq!(rig.contents(), before, "{errno:?}");
+        assert_eq!(rig.standing(), Standing::Old);
+    }
+}
+
 #[test]
 fn a_path_that_cannot_be_looked_at_is_not_taken_for_absent() {
     type Act = fn(&Rig) -> Result<()>;

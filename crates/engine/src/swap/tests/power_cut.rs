@@ -387,6 +387,83 @@ fn a_power_cut_at_any_call_of_the_clean_up_leaves_the_home_and_it_goes_on() {
     });
 }
 
+/// A log to whom "done" means that a power cut takes nothing of it back: the journal says so from
+/// then on.
+struct DurableSteps {
+    disk: Arc<PowerDisk>,
+    steps: AtomicUsize,
+}
+
+impl StepLog for DurableSteps {
+    fn begin(&self, _step: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn done(&self, step: &str) -> Result<()> {
+        self.steps.fetch_add(1, Ordering::SeqCst);
+        let mut pending = self.disk.pending.lock().unwrap();
+        // What a probe leaves is swept by the next one.
+        let is_probe = |path: &PathBuf| path.to_string_lossy().contains(".transload-probe-");
+        pending.retain(|call| !call.touched.iter().all(is_probe));
+        assert!(pending.is_empty(), "{step} is called done and can still be lost: {pending:?}");
+        Ok(())
+    }
+
+    fn call(&self, _call: &str) {}
+}
+
+#[test]
+fn a_step_that_is_called_done_can_not_be_lost() {
+    /// What happens to the home, and which way it goes then.
+    type Case = (fn(&Rig), fn(&Rig, &FileSwap, &DurableSteps) -> Result<()>);
+    let forward = |rig: &Rig, swapper: &FileSwap, log: &DurableSteps| {
+        swapper.cut_over(&rig.swap, &rig.verified, log)
+    };
+    let backward =
+        |rig: &Rig, swapper: &FileSwap, log: &DurableSteps| swapper.roll_back(&rig.swap, log);
+    let cases: [Case; 5] = [
+        (|_| {}, forward),
+        (|rig| rig.forward().unwrap(), backward),
+        // Somebody has removed a new database, so that a guard goes into its place.
+        (
+            |rig| {
+                rig.forward().unwrap();
+                fs::remove_dir_all(&rig.swap.moves[1].live).unwrap();
+            },
+            backward,
+        ),
+        // Somebody has removed a guard that waits, so that it is made again.
+        (
+            |rig| {
+                rig.forward().unwrap();
+                fs::remove_file(&rig.swap.moves[0].target).unwrap();
+            },
+            backward,
+        ),
+        // An operator has edited a config in the soak.
+        (
+            |rig| {
+                rig.forward().unwrap();
+                let path = &rig.swap.edits[1].path;
+                let text = fs::read_to_string(path).unwrap();
+                fs::write(path, text.replace("other = 1", "other = 2")).unwrap();
+            },
+            backward,
+        ),
+    ];
+    for method in METHODS {
+        for (prepare, act) in &cases {
+            let rig = Rig::new(method);
+            prepare(&rig);
+            let disk = PowerDisk::new(&rig, usize::MAX);
+            let swapper = FileSwap::on(Box::new(Shared(Arc::clone(&disk))), rig.engines.clone());
+            let log = DurableSteps { disk, steps: AtomicUsize::new(0) };
+            act(&rig, &swapper, &log).unwrap();
+            assert!(log.steps.into_inner() > 5);
+        }
+    }
+}
+
 #[test]
 fn where_syncs_lie_a_swap_that_had_returned_is_lost() {
     // The model is able to lose something; the home stands on the old side whole all the same.
