@@ -6,3 +6,4 @@
 
 pub mod cometbft;
 pub mod iavl;
+pub mod snapshots;

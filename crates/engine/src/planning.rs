@@ -205,6 +205,7 @@ pub fn make_plan(
             remote_signer: home.remote_signer.clone(),
             node_binary: request.node_binary.clone(),
             notices: home.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
+            snapshots: facts.snapshots.clone(),
         },
         places,
         limits: request.limits,

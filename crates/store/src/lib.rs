@@ -27,7 +27,8 @@ pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use profile::{
     AppState, ChainFacts, ConfigEdit, ConfigFile, Database, FilePlan, FileTreatment, Home,
-    HomeView, Opener, PowerShare, Profile, SignerState, TrustInput, VerifyOptions, VersionChoice,
+    HomeView, Opener, PowerShare, Profile, SignerState, StateSnapshot, TrustInput, VerifyOptions,
+    VersionChoice,
 };
 pub use scan::{Scan, ScanDigest, ScanReceipt};
 pub use store::{BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, WriteBatch, WriteOp};

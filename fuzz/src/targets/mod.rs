@@ -14,6 +14,7 @@ mod proof;
 mod recognise;
 mod samples;
 mod shape;
+mod snapshots;
 
 use crate::Target;
 
@@ -43,6 +44,8 @@ pub const TARGETS: &[Target] = &[
     target("iavl-key", 128, iavl::key, iavl::key_seeds),
     target("iavl-node", 256, iavl::node, iavl::node_seeds),
     target("iavl-commit-info", 512, iavl::commit_info, iavl::commit_info_seeds),
+    target("snapshot-record", 256, snapshots::record, snapshots::record_seeds),
+    target("snapshot-stream", 512, snapshots::stream, snapshots::stream_seeds),
     target("leveldb-log", 2048, leveldb::log, leveldb::log_seeds),
     target("leveldb-batches", 1024, leveldb::batches, leveldb::batch_seeds),
     target("leveldb-manifest", 1024, leveldb::manifest, leveldb::manifest_seeds),

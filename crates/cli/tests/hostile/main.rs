@@ -15,5 +15,6 @@ mod pace;
 mod peer;
 mod refusals;
 mod rows;
+mod snapshots;
 mod tampering;
 mod untouched;

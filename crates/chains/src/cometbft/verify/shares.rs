@@ -1,21 +1,27 @@
-//! One progress over the checks of heights and those of the application's state, which count
-//! different things.
+//! One progress over the checks of heights, those of the application's state and those of its
+//! snapshots, which count different things.
 
-use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE};
+use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, SNAPSHOTS};
+use crate::cometbft::home::snapshots_folder;
+use crate::snapshots;
 use transload_store::{HomeView, KeyRange, Result};
 
 /// How much longer the checks of an application take for its bytes on disk than those of blocks
 /// for theirs: its entries are small, and are joined with their children.
 const APPLICATION_WEIGHT: u64 = 6;
 
+/// The same for snapshots: they are decompressed, and hashed twice.
+const SNAPSHOTS_WEIGHT: u64 = 3;
+
 /// What part of the application's checks the reading of its entries is, in percent; the rest
 /// joins them.
 const READING_PERCENT: u64 = 85;
 
-/// The parts that heights and application have in the progress of both.
+/// The parts that heights, application and snapshots have in the progress of all.
 pub(super) struct Shares {
     pub(super) blocks: u64,
     application: u64,
+    snapshots: u64,
 }
 
 impl Shares {
@@ -30,16 +36,23 @@ impl Shares {
             }
             _ => 0,
         };
-        Ok(Self::new(blocks, application))
+        let snapshots = match (view.databases.snapshot(SNAPSHOTS), snapshots_folder(view.home)) {
+            (Some(metadata), Some(folder)) => {
+                snapshots::listed(&*metadata, folder)?.iter().map(|one| one.bytes).sum()
+            }
+            _ => 0,
+        };
+        Ok(Self::new(blocks, application, snapshots))
     }
 
-    fn new(blocks: u64, application: u64) -> Self {
+    fn new(blocks: u64, application: u64, snapshots: u64) -> Self {
         let application = application.saturating_mul(APPLICATION_WEIGHT);
-        Self { blocks: blocks.max(1), application }
+        let snapshots = snapshots.saturating_mul(SNAPSHOTS_WEIGHT);
+        Self { blocks: blocks.max(1), application, snapshots }
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.blocks.saturating_add(self.application)
+        self.blocks.saturating_add(self.application).saturating_add(self.snapshots)
     }
 
     /// So many of all heights are checked.
@@ -51,6 +64,12 @@ impl Shares {
     pub(super) fn state(&self, done: u64, of: u64) -> u64 {
         let reading = part(self.application, READING_PERCENT, 100);
         self.blocks.saturating_add(part(reading, done, of))
+    }
+
+    /// The application's state is checked, and so much of its snapshots.
+    pub(super) fn snapshots(&self, done: u64, of: u64) -> u64 {
+        let before = self.blocks.saturating_add(self.application);
+        before.saturating_add(part(self.snapshots, done, of))
     }
 
     /// Tells how far the checks are. All is done when the verdict is there, not before.
@@ -71,7 +90,7 @@ mod tests {
 
     #[test]
     fn progress_neither_falls_nor_ends_between_heights_and_application() {
-        let shares = Shares::new(1_000, 500);
+        let shares = Shares::new(1_000, 500, 100);
         let told = Mutex::new(Vec::new());
         let tell = |done, total| {
             told.lock().unwrap().push((done, total));
@@ -85,6 +104,9 @@ mod tests {
         }
         // A store that grew since its size was taken.
         shares.tell(&tell, shares.state(900, 500));
+        for bytes in (0..=100).step_by(20) {
+            shares.tell(&tell, shares.snapshots(bytes, 100));
+        }
         let told = told.into_inner().unwrap();
         assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
         assert!(told.iter().all(|(done, total)| *done < *total && *total == shares.total()));
@@ -93,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_home_without_application_is_in_progress_until_its_end() {
-        let shares = Shares::new(1_000, 0);
+        let shares = Shares::new(1_000, 0, 0);
         let last = Mutex::new(0);
         let tell = |done, _| {
             *last.lock().unwrap() = done;
