@@ -7,3 +7,4 @@
 pub mod cometbft;
 mod course;
 pub mod iavl;
+pub mod snapshots;

@@ -304,7 +304,8 @@ impl<'a> OpenHome<'a> {
     /// The view that profiles read through.
     #[must_use]
     pub fn view(&self) -> HomeView<'_> {
-        HomeView { home: &self.home, databases: self }
+        let is_written = self.databases.values().any(|open| open.holder.is_some());
+        HomeView { home: &self.home, databases: self, is_written }
     }
 }
 

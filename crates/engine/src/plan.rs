@@ -15,7 +15,11 @@ use transload_model::layout::TableClass;
 use transload_model::merkle::sha256;
 use transload_model::record::TableName;
 use transload_store::{
+<<<<<<< HEAD
     ConfigEdit, FilePlan, Guarantees, SwapChange, TrustInput, VersionChoice, Weakness,
+=======
+    ConfigEdit, FilePlan, Guarantees, StateSnapshot, TrustInput, VersionChoice, Weakness,
+>>>>>>> snap
 };
 
 /// The plan's format.
@@ -94,6 +98,10 @@ pub struct PlannedHome {
     pub node_binary: Option<PathBuf>,
     /// What a person should know.
     pub notices: Vec<String>,
+    /// State-sync snapshots when the plan was made. They stay where they are; their records move
+    /// with their database.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub snapshots: Vec<StateSnapshot>,
 }
 
 /// Where things are built and kept.
@@ -499,6 +507,13 @@ pub(crate) mod tests {
                 remote_signer: None,
                 node_binary: None,
                 notices: Vec::new(),
+                snapshots: vec![StateSnapshot {
+                    height: 7,
+                    format: 3,
+                    chunks: 1,
+                    bytes: 21_309,
+                    hash: "00".into(),
+                }],
             },
             places: Places {
                 state_dir: "/home/node/.transload".into(),

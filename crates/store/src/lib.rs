@@ -29,8 +29,13 @@ pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use profile::{
     AppState, ChainFacts, ConfigEdit, ConfigFile, Database, FilePlan, FileTreatment, Home,
+<<<<<<< HEAD
     HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, SwapChange, TrustInput,
     VerifyOptions, VersionChoice,
+=======
+    HomeView, Opener, PowerShare, Profile, SignerState, StateSnapshot, TrustInput, VerifyOptions,
+    VersionChoice,
+>>>>>>> snap
 };
 pub use reform::{Reform, ReformOptions, Reformed};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};

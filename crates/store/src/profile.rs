@@ -160,6 +160,25 @@ impl PowerShare {
     }
 }
 
+/// A snapshot of the state that the node offers to others that join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StateSnapshot {
+    /// The height after which the state was taken.
+    #[serde(with = "transload_model::report::decimal")]
+    pub height: u64,
+    /// The format of its contents.
+    pub format: u32,
+    /// How many files it has.
+    #[serde(with = "transload_model::report::decimal")]
+    pub chunks: u64,
+    /// What they take.
+    #[serde(with = "transload_model::report::decimal")]
+    pub bytes: u64,
+    /// The hash over all of them that is on record, hex.
+    pub hash: String,
+}
+
 /// What the chain's own data says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChainFacts {
@@ -188,6 +207,9 @@ pub struct ChainFacts {
     /// Milliseconds between blocks, lately, by the headers' own times.
     #[serde(default)]
     pub block_interval_millis: Option<u64>,
+    /// Snapshots of the state, newest first.
+    #[serde(default)]
+    pub snapshots: Vec<StateSnapshot>,
 }
 
 /// Where trust comes from.
@@ -238,6 +260,8 @@ pub struct HomeView<'a> {
     pub home: &'a Home,
     /// Its databases.
     pub databases: &'a dyn Opener,
+    /// Whether a node writes to the home meanwhile: files beside the databases may go away.
+    pub is_written: bool,
 }
 
 /// What becomes of one database when its home goes to a layout.

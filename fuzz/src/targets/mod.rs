@@ -18,6 +18,7 @@ mod proof;
 mod recognise;
 mod samples;
 mod shape;
+mod snapshots;
 
 use crate::Target;
 
@@ -48,6 +49,8 @@ pub const TARGETS: &[Target] = &[
     target("iavl-node", 256, iavl::node, iavl::node_seeds),
     target("iavl-commit-info", 512, iavl::commit_info, iavl::commit_info_seeds),
     target("iavl-convert", 512, conversion::convert, conversion::seeds),
+    target("snapshot-record", 256, snapshots::record, snapshots::record_seeds),
+    target("snapshot-stream", 512, snapshots::stream, snapshots::stream_seeds),
     target("leveldb-log", 2048, leveldb::log, leveldb::log_seeds),
     target("leveldb-batches", 1024, leveldb::batches, leveldb::batch_seeds),
     target("leveldb-manifest", 1024, leveldb::manifest, leveldb::manifest_seeds),

@@ -5,6 +5,7 @@ use super::layout::{
 };
 use crate::iavl::ApplicationLayout;
 use crate::iavl::keys::{LATEST_KEY, STORES_PREFIX};
+use crate::snapshots::SnapshotsLayout;
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use transload_model::layout::{Layout, RawLayout};
@@ -18,7 +19,7 @@ pub(crate) const EVIDENCE: &str = "evidence.db";
 pub(crate) const TX_INDEX: &str = "tx_index.db";
 pub(crate) const APPLICATION: &str = "application.db";
 pub(crate) const LIGHT: &str = "light-client-db.db";
-const SNAPSHOTS: &str = "snapshots/metadata.db";
+pub(crate) const SNAPSHOTS: &str = "snapshots/metadata.db";
 
 const OPERATION: &str = "tell the layout of a database";
 
@@ -33,6 +34,7 @@ pub(crate) fn layout_of(name: &str, snapshot: &dyn Snapshot) -> Result<Box<dyn L
         EVIDENCE => Box::new(EvidenceLayout::new(evidence_form(snapshot)?)),
         LIGHT => Box::new(LightLayout::new(stored_form(snapshot, LIGHT)?)),
         TX_INDEX => Box::new(TxIndexLayout::new()),
+        SNAPSHOTS => Box::new(SnapshotsLayout::new()),
         APPLICATION if holds_multistore(snapshot)? => Box::new(ApplicationLayout::new()),
         name => Box::new(RawLayout::new(raw_table(name)?)),
     })
@@ -128,9 +130,6 @@ fn has_prefix(snapshot: &dyn Snapshot, prefix: &[u8]) -> Result<bool> {
 /// The table of a database that is carried as it is: its name in lower case, and a digest of it
 /// where characters had to go, so that two databases never share a table.
 fn raw_table(name: &str) -> Result<TableName> {
-    if name == SNAPSHOTS {
-        return table_name("snapshots/metadata");
-    }
     let stem = name.strip_suffix(".db").unwrap_or(name);
     let plain: String = stem
         .chars()
@@ -209,6 +208,7 @@ mod tests {
         assert_eq!(layout_id(STATE, &[(b"version", b"v1")]).unwrap(), "cometbft-state-v1");
         assert_eq!(layout_id(EVIDENCE, &[(b"version", b"v2")]).unwrap(), "cometbft-evidence-v2");
         assert_eq!(layout_id("evmindexer.db", &[]).unwrap(), "raw");
+        assert_eq!(layout_id(SNAPSHOTS, &[]).unwrap(), "cosmos-snapshots");
         assert_eq!(layout_id(APPLICATION, &[(b"a", b"b")]).unwrap(), "raw");
         assert_eq!(layout_id(APPLICATION, &[(b"s/latest", b"")]).unwrap(), "cosmos-application");
         let error = layout_id(STATE, &[(b"version", b"v3")]).unwrap_err();
@@ -242,6 +242,5 @@ mod tests {
         for (index, table) in tables.iter().enumerate() {
             assert!(!tables[..index].contains(table), "{table}");
         }
-        assert_eq!(raw_table(SNAPSHOTS).unwrap().as_str(), "snapshots/metadata");
     }
 }

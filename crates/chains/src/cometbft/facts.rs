@@ -1,13 +1,14 @@
 //! Heights, hashes and layout of a home, from the few records that say them.
 
 use super::database::{self, Reader};
-use super::home::{own_address, upgrade_height};
+use super::home::{own_address, snapshots_folder, upgrade_height};
 use super::layout::{BlockstoreLayout, blockstore as blockstore_table, state as state_table};
 use super::wire::block::{BlockMeta, BlockStoreState};
 use super::wire::commit::{Commit, CommitSig, Flag};
 use super::wire::state::State;
 use super::wire::validators::ValidatorSet;
 use crate::iavl;
+use crate::snapshots;
 use std::collections::BTreeMap;
 use transload_codec::Malformed;
 use transload_codec::proto::Fields;
@@ -81,6 +82,11 @@ pub(crate) fn facts(view: HomeView<'_>) -> Result<ChainFacts> {
         && let Some((version, _)) = iavl::tip(&*application)?
     {
         heights.insert("app".to_owned(), version);
+    }
+    if let Some(metadata) = view.databases.snapshot(database::SNAPSHOTS)
+        && let Some(folder) = snapshots_folder(view.home)
+    {
+        facts.snapshots = snapshots::listed(&*metadata, folder)?;
     }
     if let Some(height) = upgrade_height(view.home) {
         heights.insert("upgrade".to_owned(), height);

@@ -108,7 +108,7 @@ impl Sample {
             workers,
             scratch_dir: self.root.path().to_owned(),
         };
-        let view = HomeView { home: &home, databases: &opened };
+        let view = HomeView { home: &home, databases: &opened, is_written: false };
         CometBft.verify(view, &options, &|_, _| true).unwrap()
     }
 }

@@ -3,7 +3,7 @@
 use crate::args::{PlanCommand, PlanHistory, Swap, Wish};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::pace;
+use crate::output::{pace, text};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -102,6 +102,10 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         for weakness in &database.weaker {
             let _ = writeln!(text, "  {:<24}  accepted: the target doesn't promise {weakness}", "");
         }
+    }
+    for snapshot in &plan.home.snapshots {
+        let about = text::state_snapshot(snapshot);
+        let _ = writeln!(text, "  state-sync snapshot     {about}, stays where it is");
     }
     let estimate = &plan.estimate;
     let _ = write!(

@@ -6,7 +6,7 @@ use transload_engine::{DatabaseTally, OpenHome};
 use transload_model::commitment::Dataset;
 use transload_model::layout::TableClass;
 use transload_model::report::{CheckCount, Finding, Trust, Verdict};
-use transload_store::{FilePlan, Holder};
+use transload_store::{FilePlan, Holder, StateSnapshot};
 
 /// What `inspect`, `root` and `verify` print.
 #[derive(Debug, Serialize)]
@@ -37,6 +37,8 @@ pub(crate) struct HomeDocument {
     pub header_app_hash: Option<String>,
     /// Heights of the stores, by name.
     pub heights: BTreeMap<String, String>,
+    /// State-sync snapshots, newest first.
+    pub snapshots: Vec<StateSnapshot>,
     /// The dataset's schema id.
     pub dataset_schema: String,
     /// The dataset's root; null when the databases were not read through.
@@ -160,6 +162,7 @@ impl HomeDocument {
                 .iter()
                 .map(|(name, height)| (name.clone(), height.to_string()))
                 .collect(),
+            snapshots: facts.snapshots.clone(),
             dataset_schema: facts.schema.clone(),
             dataset_root: dataset.map(|dataset| hex::encode(dataset.root())),
             tables: table_documents(open, tallies),

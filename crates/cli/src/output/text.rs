@@ -4,6 +4,7 @@ use super::json::HomeDocument;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
 use transload_model::report::CheckCount;
+use transload_store::StateSnapshot;
 
 /// A home as text.
 #[must_use]
@@ -26,6 +27,9 @@ pub(crate) fn home(document: &HomeDocument) -> String {
     for (name, height) in &document.heights {
         line("", &format!("{name} at {height}"));
     }
+    for (index, snapshot) in document.snapshots.iter().enumerate() {
+        line(if index == 0 { "snapshots" } else { "" }, &state_snapshot(snapshot));
+    }
     line("app hash", document.app_hash.as_deref().unwrap_or_default());
     line("dataset root", document.dataset_root.as_deref().unwrap_or_default());
     text.push('\n');
@@ -36,6 +40,18 @@ pub(crate) fn home(document: &HomeDocument) -> String {
         let _ = writeln!(text, "note: {notice}");
     }
     text
+}
+
+/// A state-sync snapshot in one line.
+pub(crate) fn state_snapshot(snapshot: &StateSnapshot) -> String {
+    let plural = if snapshot.chunks == 1 { "" } else { "s" };
+    format!(
+        "height {}, format {}, {} chunk{plural}, {}",
+        snapshot.height,
+        snapshot.format,
+        snapshot.chunks,
+        ByteSize(snapshot.bytes)
+    )
 }
 
 fn databases(document: &HomeDocument, text: &mut String) {

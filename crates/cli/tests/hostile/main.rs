@@ -16,5 +16,6 @@ mod pace;
 mod peer;
 mod refusals;
 mod rows;
+mod snapshots;
 mod tampering;
 mod untouched;

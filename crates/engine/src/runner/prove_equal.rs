@@ -262,7 +262,7 @@ impl Migration<'_> {
             workers: plan.limits.workers_that_fit(),
             scratch_dir,
         };
-        let view = HomeView { home: &self.home, databases: after };
+        let view = HomeView { home: &self.home, databases: after, is_written: false };
         let seen = |error| Error::reading("check the target", error);
         let facts = self.profile.facts(view).map_err(seen)?;
         self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });

@@ -1,7 +1,9 @@
-//! What a home says about its own validator, and about the upgrade that its software waits for.
+//! What a home says about its own validator, its snapshots, and about the upgrade that its
+//! software waits for.
 //!
 //! Invariant: of the key's file, only the address leaves this module.
 
+use super::super::database::SNAPSHOTS;
 use super::config::Configs;
 use serde_json::Value;
 use std::path::Path;
@@ -21,6 +23,12 @@ pub(crate) fn own_address(home: &Home) -> Option<Vec<u8>> {
     let file = file.unwrap_or_else(|| "config/priv_validator_key.json".to_owned());
     let key = read(&home.root.join(file))?;
     hex::decode(key.get("address")?.as_str()?).ok()
+}
+
+/// The folder of the application's state-sync snapshots: their records stand in it.
+pub(crate) fn snapshots_folder(home: &Home) -> Option<&Path> {
+    let records = home.databases.iter().find(|database| database.name == SNAPSHOTS);
+    records.and_then(|database| database.path.parent())
 }
 
 /// The height of the last software upgrade that the application has come to.

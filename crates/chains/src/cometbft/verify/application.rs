@@ -1,20 +1,22 @@
-//! The application's state, where it is a Cosmos SDK multistore, against the headers.
+//! The application's state and its snapshots, where it is a Cosmos SDK multistore, against the headers.
 //!
 //! The application's hash after a version stands in the next header. After the last block it
 //! stands only in the node's own state, which is compared too; who certifies that one is said
 //! among the limits.
 
 use super::Ctx;
-use crate::cometbft::database::{self, APPLICATION};
+use crate::cometbft::database::{self, APPLICATION, SNAPSHOTS};
+use crate::cometbft::home::snapshots_folder;
 use crate::cometbft::layout::{blockstore as block_table, state as state_table};
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::state::State;
 use crate::iavl;
+use crate::snapshots;
 use transload_model::report::Verdict;
 use transload_store::{HomeView, Result, VerifyOptions};
 
 /// Verifies the application's state; a verdict without checks when there is none that we know.
-pub(super) fn check(
+pub(super) fn check_state(
     view: HomeView<'_>,
     ctx: Option<&Ctx<'_>>,
     options: &VerifyOptions,
@@ -31,6 +33,36 @@ pub(super) fn check(
         None => Ok(None),
     };
     iavl::verify(&*snapshot, options, &app_hash_of, progress)
+}
+
+/// Verifies the state-sync snapshots; a verdict without checks when the home keeps none.
+pub(super) fn check_snapshots(
+    view: HomeView<'_>,
+    ctx: Option<&Ctx<'_>>,
+    options: &VerifyOptions,
+    progress: &(dyn Fn(u64, u64) -> bool + Sync),
+) -> Result<Verdict> {
+    let Some(metadata) = view.databases.snapshot(SNAPSHOTS) else { return Ok(Verdict::nothing()) };
+    let Some(folder) = snapshots_folder(view.home) else { return Ok(Verdict::nothing()) };
+    let application = match view.databases.snapshot(APPLICATION) {
+        Some(application) if database::holds_multistore(&*application)? => Some(application),
+        _ => None,
+    };
+    let app_hash_of = |version| match ctx {
+        Some(ctx) => app_hash_after(ctx, version),
+        None => Ok(None),
+    };
+    snapshots::verify(&snapshots::Job {
+        metadata: &*metadata,
+        folder,
+        application: application.as_deref(),
+        app_hash_of: &app_hash_of,
+        versions: &options.versions,
+        is_written: view.is_written,
+        workers: options.workers,
+        memory_bytes_max: options.memory_bytes_max,
+        progress,
+    })
 }
 
 fn app_hash_after(ctx: &Ctx<'_>, version: u64) -> Result<Option<Vec<u8>>> {

@@ -96,7 +96,9 @@ pub(super) fn verify(
     }
     skip_what_is_absent(view, &mut verdict);
     let Some(ctx) = context::open(view, &mut verdict)? else {
-        verdict.absorb(application::check(view, None, options, progress)?);
+        verdict.absorb(application::check_state(view, None, options, progress)?);
+        let silent = |_, _| progress(1, 1);
+        verdict.absorb(application::check_snapshots(view, None, options, &silent)?);
         return Ok(verdict);
     };
     let shares = Shares::of(view, &ctx)?;
@@ -114,7 +116,9 @@ pub(super) fn verify(
     scan::check(&ctx, &outcome, options.workers, &advance, &mut verdict)?;
     index::judge(&ctx, &outcome, &mut verdict);
     let state = |done, of| shares.tell(progress, shares.state(done, of));
-    verdict.absorb(application::check(view, Some(&ctx), options, &state)?);
+    verdict.absorb(application::check_state(view, Some(&ctx), options, &state)?);
+    let snapshots = |done, of| shares.tell(progress, shares.snapshots(done, of));
+    verdict.absorb(application::check_snapshots(view, Some(&ctx), options, &snapshots)?);
     trust::check_signer(&ctx, &mut verdict);
     verdict.trust = trust::trust(&ctx, options, &mut verdict)?;
     trust::limits(&ctx, &outcome, &mut verdict);

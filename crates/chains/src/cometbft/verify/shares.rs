@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! One progress over the checks of heights, the scans and the checks of the application's state,
 //! which count different things: all in the nanoseconds that a core takes for them, about.
 
@@ -5,11 +6,20 @@ use super::Ctx;
 use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, STATE, TX_INDEX};
 use crate::cometbft::layout::blockstore as block_table;
 use crate::cometbft::wire::commit::Commit;
+=======
+//! One progress over the checks of heights, those of the application's state and those of its
+//! snapshots, which count different things.
+
+use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, SNAPSHOTS};
+use crate::cometbft::home::snapshots_folder;
+use crate::snapshots;
+>>>>>>> snap
 use transload_store::{HomeView, KeyRange, Result};
 
 /// Reading and decoding a height's records, hashing its header and what else is small.
 const HEIGHT_NANOS: u64 = 150_000;
 
+<<<<<<< HEAD
 /// A signature in a batch.
 const SIGNATURE_NANOS: u64 = 12_000;
 
@@ -23,11 +33,22 @@ const SCAN_BYTE_NANOS: u64 = 2;
 const APPLICATION_BYTE_NANOS: u64 = 50;
 
 /// The parts that heights, scans and application have in the progress of all.
+=======
+/// The same for snapshots: they are decompressed, and hashed twice.
+const SNAPSHOTS_WEIGHT: u64 = 3;
+
+/// What part of the application's checks the reading of its entries is, in percent; the rest
+/// joins them.
+const READING_PERCENT: u64 = 85;
+
+/// The parts that heights, application and snapshots have in the progress of all.
+>>>>>>> snap
 pub(super) struct Shares {
     heights: u64,
     scan: u64,
     scan_bytes: u64,
     application: u64,
+    snapshots: u64,
 }
 
 impl Shares {
@@ -40,6 +61,7 @@ impl Shares {
             Some(snapshot) if database::holds_multistore(&*snapshot)? => bytes(APPLICATION)?,
             _ => 0,
         };
+<<<<<<< HEAD
         let blocks = bytes(BLOCKSTORE)?;
         let scanned = blocks.saturating_add(bytes(STATE)?).saturating_add(bytes(TX_INDEX)?);
         let heights = ctx.last.saturating_sub(ctx.first_header).saturating_add(1);
@@ -60,6 +82,25 @@ impl Shares {
 
     pub(super) fn total(&self) -> u64 {
         self.scanned(u64::MAX).saturating_add(self.application)
+=======
+        let snapshots = match (view.databases.snapshot(SNAPSHOTS), snapshots_folder(view.home)) {
+            (Some(metadata), Some(folder)) => {
+                snapshots::listed(&*metadata, folder)?.iter().map(|one| one.bytes).sum()
+            }
+            _ => 0,
+        };
+        Ok(Self::new(blocks, application, snapshots))
+    }
+
+    fn new(blocks: u64, application: u64, snapshots: u64) -> Self {
+        let application = application.saturating_mul(APPLICATION_WEIGHT);
+        let snapshots = snapshots.saturating_mul(SNAPSHOTS_WEIGHT);
+        Self { blocks: blocks.max(1), application, snapshots }
+    }
+
+    pub(super) fn total(&self) -> u64 {
+        self.blocks.saturating_add(self.application).saturating_add(self.snapshots)
+>>>>>>> snap
     }
 
     /// So many of all heights are checked.
@@ -75,6 +116,12 @@ impl Shares {
     /// All is scanned, and so much of the application's checks is done.
     pub(super) fn state(&self, done: u64, of: u64) -> u64 {
         self.scanned(u64::MAX).saturating_add(part(self.application, done, of))
+    }
+
+    /// The application's state is checked, and so much of its snapshots.
+    pub(super) fn snapshots(&self, done: u64, of: u64) -> u64 {
+        let before = self.blocks.saturating_add(self.application);
+        before.saturating_add(part(self.snapshots, done, of))
     }
 
     /// Tells how far the checks are. All is done when the verdict is there, not before.
@@ -108,8 +155,13 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
+<<<<<<< HEAD
     fn progress_neither_falls_nor_ends_between_heights_scans_and_application() {
         let shares = Shares::new(10, 4, 30_000, 50_000, 5_000);
+=======
+    fn progress_neither_falls_nor_ends_between_heights_and_application() {
+        let shares = Shares::new(1_000, 500, 100);
+>>>>>>> snap
         let told = Mutex::new(Vec::new());
         let tell = |done, total| {
             told.lock().unwrap().push((done, total));
@@ -127,6 +179,9 @@ mod tests {
         }
         // A store that grew since its size was taken.
         shares.tell(&tell, shares.state(900, 500));
+        for bytes in (0..=100).step_by(20) {
+            shares.tell(&tell, shares.snapshots(bytes, 100));
+        }
         let told = told.into_inner().unwrap();
         assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
         assert!(told.iter().all(|(done, total)| *done < *total && *total == shares.total()));
@@ -135,7 +190,11 @@ mod tests {
 
     #[test]
     fn a_home_without_application_is_in_progress_until_its_end() {
+<<<<<<< HEAD
         let shares = Shares::new(1_000, 0, 0, 0, 0);
+=======
+        let shares = Shares::new(1_000, 0, 0);
+>>>>>>> snap
         let last = Mutex::new(0);
         let tell = |done, _| {
             *last.lock().unwrap() = done;

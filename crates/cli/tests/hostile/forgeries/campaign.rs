@@ -120,7 +120,7 @@ impl Held {
             workers: 1,
             scratch_dir: scratch.path().to_owned(),
         };
-        let view = HomeView { home: &home, databases: &opened };
+        let view = HomeView { home: &home, databases: &opened, is_written: false };
         CometBft.verify(view, &options, &|_, _| true).unwrap()
     }
 }
