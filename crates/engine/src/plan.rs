@@ -15,11 +15,8 @@ use transload_model::layout::TableClass;
 use transload_model::merkle::sha256;
 use transload_model::record::TableName;
 use transload_store::{
-<<<<<<< HEAD
-    ConfigEdit, FilePlan, Guarantees, SwapChange, TrustInput, VersionChoice, Weakness,
-=======
-    ConfigEdit, FilePlan, Guarantees, StateSnapshot, TrustInput, VersionChoice, Weakness,
->>>>>>> snap
+    ConfigEdit, FilePlan, Guarantees, StateSnapshot, SwapChange, TrustInput, VersionChoice,
+    Weakness,
 };
 
 /// The plan's format.

@@ -214,12 +214,8 @@ pub fn make_plan(
             height_last: facts.height_last,
             remote_signer: home.remote_signer.clone(),
             node_binary: request.node_binary.clone(),
-<<<<<<< HEAD
             notices: seen.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
-=======
-            notices: home.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
             snapshots: facts.snapshots.clone(),
->>>>>>> snap
         },
         places,
         limits: request.limits,

@@ -29,13 +29,8 @@ pub use guarantees::{Capabilities, Guarantees, Isolation, Processes, Weakness};
 pub use key::{KEY_BYTES_MAX, KeyRange, VALUE_BYTES_MAX};
 pub use profile::{
     AppState, ChainFacts, ConfigEdit, ConfigFile, Database, FilePlan, FileTreatment, Home,
-<<<<<<< HEAD
-    HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, SwapChange, TrustInput,
-    VerifyOptions, VersionChoice,
-=======
-    HomeView, Opener, PowerShare, Profile, SignerState, StateSnapshot, TrustInput, VerifyOptions,
-    VersionChoice,
->>>>>>> snap
+    HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, StateSnapshot, SwapChange,
+    TrustInput, VerifyOptions, VersionChoice,
 };
 pub use reform::{Reform, ReformOptions, Reformed};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};

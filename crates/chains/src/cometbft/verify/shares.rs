@@ -1,25 +1,18 @@
-<<<<<<< HEAD
-//! One progress over the checks of heights, the scans and the checks of the application's state,
-//! which count different things: all in the nanoseconds that a core takes for them, about.
+//! One progress over the checks of heights, the scans, and the checks of the application's state
+//! and of its snapshots, which count different things: all in the nanoseconds that a core takes for
+//! them, about.
 
 use super::Ctx;
-use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, STATE, TX_INDEX};
+use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, SNAPSHOTS, STATE, TX_INDEX};
+use crate::cometbft::home::snapshots_folder;
 use crate::cometbft::layout::blockstore as block_table;
 use crate::cometbft::wire::commit::Commit;
-=======
-//! One progress over the checks of heights, those of the application's state and those of its
-//! snapshots, which count different things.
-
-use crate::cometbft::database::{self, APPLICATION, BLOCKSTORE, SNAPSHOTS};
-use crate::cometbft::home::snapshots_folder;
 use crate::snapshots;
->>>>>>> snap
 use transload_store::{HomeView, KeyRange, Result};
 
 /// Reading and decoding a height's records, hashing its header and what else is small.
 const HEIGHT_NANOS: u64 = 150_000;
 
-<<<<<<< HEAD
 /// A signature in a batch.
 const SIGNATURE_NANOS: u64 = 12_000;
 
@@ -32,17 +25,10 @@ const SCAN_BYTE_NANOS: u64 = 2;
 /// A byte of an application: its entries are small, and are joined with their children.
 const APPLICATION_BYTE_NANOS: u64 = 50;
 
-/// The parts that heights, scans and application have in the progress of all.
-=======
-/// The same for snapshots: they are decompressed, and hashed twice.
-const SNAPSHOTS_WEIGHT: u64 = 3;
+/// A byte of a snapshot's files: it is decompressed, and hashed twice.
+const SNAPSHOT_BYTE_NANOS: u64 = 25;
 
-/// What part of the application's checks the reading of its entries is, in percent; the rest
-/// joins them.
-const READING_PERCENT: u64 = 85;
-
-/// The parts that heights, application and snapshots have in the progress of all.
->>>>>>> snap
+/// The parts that heights, scans, application and snapshots have in the progress of all.
 pub(super) struct Shares {
     heights: u64,
     scan: u64,
@@ -61,14 +47,26 @@ impl Shares {
             Some(snapshot) if database::holds_multistore(&*snapshot)? => bytes(APPLICATION)?,
             _ => 0,
         };
-<<<<<<< HEAD
         let blocks = bytes(BLOCKSTORE)?;
         let scanned = blocks.saturating_add(bytes(STATE)?).saturating_add(bytes(TX_INDEX)?);
         let heights = ctx.last.saturating_sub(ctx.first_header).saturating_add(1);
-        Ok(Self::new(heights, signatures(ctx)?, blocks, scanned, application))
+        let snapshots = match (view.databases.snapshot(SNAPSHOTS), snapshots_folder(view.home)) {
+            (Some(metadata), Some(folder)) => {
+                snapshots::listed(&*metadata, folder)?.iter().map(|one| one.bytes).sum()
+            }
+            _ => 0,
+        };
+        Ok(Self::new(heights, signatures(ctx)?, blocks, scanned, application, snapshots))
     }
 
-    fn new(heights: u64, signatures: u64, blocks: u64, scanned: u64, application: u64) -> Self {
+    fn new(
+        heights: u64,
+        signatures: u64,
+        blocks: u64,
+        scanned: u64,
+        application: u64,
+        snapshots: u64,
+    ) -> Self {
         let a_height = signatures.saturating_mul(SIGNATURE_NANOS).saturating_add(HEIGHT_NANOS);
         Self {
             heights: heights
@@ -77,30 +75,12 @@ impl Shares {
             scan: scanned.saturating_mul(SCAN_BYTE_NANOS),
             scan_bytes: scanned,
             application: application.saturating_mul(APPLICATION_BYTE_NANOS),
+            snapshots: snapshots.saturating_mul(SNAPSHOT_BYTE_NANOS),
         }
     }
 
     pub(super) fn total(&self) -> u64 {
-        self.scanned(u64::MAX).saturating_add(self.application)
-=======
-        let snapshots = match (view.databases.snapshot(SNAPSHOTS), snapshots_folder(view.home)) {
-            (Some(metadata), Some(folder)) => {
-                snapshots::listed(&*metadata, folder)?.iter().map(|one| one.bytes).sum()
-            }
-            _ => 0,
-        };
-        Ok(Self::new(blocks, application, snapshots))
-    }
-
-    fn new(blocks: u64, application: u64, snapshots: u64) -> Self {
-        let application = application.saturating_mul(APPLICATION_WEIGHT);
-        let snapshots = snapshots.saturating_mul(SNAPSHOTS_WEIGHT);
-        Self { blocks: blocks.max(1), application, snapshots }
-    }
-
-    pub(super) fn total(&self) -> u64 {
-        self.blocks.saturating_add(self.application).saturating_add(self.snapshots)
->>>>>>> snap
+        self.state(u64::MAX, 1).saturating_add(self.snapshots)
     }
 
     /// So many of all heights are checked.
@@ -120,8 +100,7 @@ impl Shares {
 
     /// The application's state is checked, and so much of its snapshots.
     pub(super) fn snapshots(&self, done: u64, of: u64) -> u64 {
-        let before = self.blocks.saturating_add(self.application);
-        before.saturating_add(part(self.snapshots, done, of))
+        self.state(u64::MAX, 1).saturating_add(part(self.snapshots, done, of))
     }
 
     /// Tells how far the checks are. All is done when the verdict is there, not before.
@@ -155,13 +134,8 @@ mod tests {
     use std::sync::Mutex;
 
     #[test]
-<<<<<<< HEAD
-    fn progress_neither_falls_nor_ends_between_heights_scans_and_application() {
-        let shares = Shares::new(10, 4, 30_000, 50_000, 5_000);
-=======
-    fn progress_neither_falls_nor_ends_between_heights_and_application() {
-        let shares = Shares::new(1_000, 500, 100);
->>>>>>> snap
+    fn progress_neither_falls_nor_ends_between_heights_scans_application_and_snapshots() {
+        let shares = Shares::new(10, 4, 30_000, 50_000, 5_000, 100);
         let told = Mutex::new(Vec::new());
         let tell = |done, total| {
             told.lock().unwrap().push((done, total));
@@ -190,11 +164,7 @@ mod tests {
 
     #[test]
     fn a_home_without_application_is_in_progress_until_its_end() {
-<<<<<<< HEAD
-        let shares = Shares::new(1_000, 0, 0, 0, 0);
-=======
-        let shares = Shares::new(1_000, 0, 0);
->>>>>>> snap
+        let shares = Shares::new(1_000, 0, 0, 0, 0, 0);
         let last = Mutex::new(0);
         let tell = |done, _| {
             *last.lock().unwrap() = done;
@@ -206,7 +176,7 @@ mod tests {
 
     #[test]
     fn sizes_of_foreign_origin_overflow_nothing() {
-        let shares = Shares::new(u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
+        let shares = Shares::new(u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX, u64::MAX);
         assert_eq!((shares.total(), shares.state(1, 2)), (u64::MAX, u64::MAX));
     }
 }
