@@ -33,6 +33,45 @@ fn there_and_back_returns_every_byte_and_time() {
     }
 }
 
+/// A layout changes and the engine stays: the config says the same before and after.
+#[test]
+fn where_the_keys_keep_their_values_the_databases_tell_the_sides_apart() {
+    const LINES_MAX: i64 = 60;
+    for method in METHODS {
+        let keeping = || {
+            let mut rig = Rig::new(method);
+            for edit in &mut rig.swap.edits {
+                edit.new = edit.old.clone().unwrap();
+            }
+            rig
+        };
+        let rig = keeping();
+        let before = rig.tree();
+        rig.forward().unwrap();
+        assert_eq!(rig.standing(), Standing::New);
+        let config = String::from_utf8(rig.contents()["config/app.toml"].clone()).unwrap();
+        assert!(config.contains("\"goleveldb\" # here"), "{config}");
+        rig.backward().unwrap();
+        assert_eq!(rig.standing(), Standing::Old);
+        assert_eq!(rig.tree(), before);
+        let mut whole = false;
+        for stop in 0..LINES_MAX {
+            let rig = keeping();
+            let before = rig.contents();
+            whole = rig.forward_until(stop).is_ok();
+            rig.forward().unwrap();
+            assert_eq!(rig.standing(), Standing::New, "{method:?} {stop}");
+            let _ = rig.backward_until(stop);
+            rig.backward().unwrap();
+            assert_eq!(rig.contents(), before, "{method:?} {stop}");
+            if whole {
+                break;
+            }
+        }
+        assert!(whole, "a swap has more than {LINES_MAX} lines");
+    }
+}
+
 #[test]
 fn both_directions_can_be_asked_for_twice() {
     let rig = Rig::new(SwapMethod::Exchange);
