@@ -12,6 +12,7 @@ use transload_chains::cometbft::layout::{
 };
 use transload_model::engine::Engine;
 use transload_model::layout::Layout;
+use transload_store::memory::MemoryStore;
 use transload_store::{
     AppState, ConfigEdit, ConfigFile, FileTreatment, Home, Kind, LayoutWish, Profile as _,
     SwapChange,
@@ -365,7 +366,8 @@ fn only_the_node_s_three_stores_go_to_another_layout_and_only_1_x_reads_it() {
         let root = home(config, None, &[&NODE_DATABASES[..], &["light-client-db.db"]].concat());
         let home = recognise(root.path());
         let database = home.databases.iter().find(|one| one.name == name).unwrap().clone();
-        CometBft.layout_wish(&home, &database, current, layout)
+        let empty = MemoryStore::with([]).snapshot().unwrap();
+        CometBft.layout_wish(&home, &database, current, &*empty, layout)
     };
     let mut wished = Vec::new();
     for (name, current) in ["blockstore.db", "state.db", "evidence.db"].into_iter().zip(v1) {

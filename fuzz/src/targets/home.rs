@@ -7,6 +7,7 @@ use transload_chains::cometbft::decoders::{first_validators, genesis_differences
 use transload_chains::cometbft::home::{config_edits, recognise};
 use transload_engine::decoders::set_config_key;
 use transload_model::engine::Engine;
+use transload_store::SwapChange;
 
 /// What a home is found to be, in a folder whose files are these.
 struct Folder {
@@ -61,7 +62,13 @@ pub(crate) fn files(bytes: &[u8]) {
                     .filter(|database| database.governed_by.is_some())
                     .map(|database| database.name.clone())
                     .collect();
-                let Ok(edits) = config_edits(&home, &moved, Engine::Pebble1, None) else { return };
+                let change = SwapChange {
+                    moved: &moved,
+                    engine: Engine::Pebble1,
+                    relaid: &[],
+                    layout: None,
+                };
+                let Ok(edits) = config_edits(&home, &change, None) else { return };
                 for edit in edits {
                     let text = fs::read_to_string(&edit.path).expect("it was read before");
                     set_config_key(&text, &edit.key, edit.old.as_deref(), &edit.new)

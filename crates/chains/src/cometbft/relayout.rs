@@ -145,16 +145,13 @@ pub(crate) fn notices(view: HomeView<'_>) -> Result<Vec<String>> {
     for name in TWO_LAYOUTS {
         let Some(snapshot) = view.databases.snapshot(name) else { continue };
         match snapshot.get(VERSION_KEY)? {
-            Some(version) if !version.is_empty() => {
-                if version != set.as_bytes() {
-                    notices.push(format!(
-                        "{name} is stamped with key layout {}, and config.toml sets {LAYOUT_KEY} = \
-                         {set:?}: the node goes by the stamp, so the setting changes nothing; \
-                         `transload migrate HOME --layout NAME` would",
-                        printable_key(&version)
-                    ));
-                }
-            }
+            Some(version) if version == set.as_bytes() => {}
+            Some(version) if !version.is_empty() => notices.push(format!(
+                "{name} is stamped with key layout {}, and config.toml sets {LAYOUT_KEY} = \
+                 {set:?}: the node goes by the stamp, so the setting changes nothing; \
+                 `transload migrate HOME --layout NAME` would",
+                printable_key(&version)
+            )),
             _ if set == KeyForm::V2.name() && !is_empty(&*snapshot)? => notices.push(format!(
                 "{name} has key layout v1 and no stamp, and config.toml sets {LAYOUT_KEY} = \
                  \"v2\": a node that starts now stamps it v2, moves nothing, and no longer finds \

@@ -118,11 +118,11 @@ impl<R: BufRead> Items<R> {
     /// [`Fault::Read`].
     pub fn skip_second_checksum(&mut self) -> Result<u64, Fault> {
         let mut second = [0; CHECKSUM_BYTES];
-        for taken in 0..CHECKSUM_BYTES {
+        for (taken, slot) in second.iter_mut().enumerate() {
             let Some(byte) = self.source.fill_buf().map_err(Fault::Read)?.first() else {
                 return Ok(taken as u64);
             };
-            second[taken] = *byte;
+            *slot = *byte;
             self.source.consume(1);
         }
         Ok(if second == self.last { 0 } else { CHECKSUM_BYTES as u64 })

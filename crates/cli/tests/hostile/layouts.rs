@@ -144,8 +144,8 @@ fn half_a_layout_a_layout_that_is_there_and_one_that_nobody_knows_are_refused() 
     let copy = home(SAMPLES[1], "v2", |_, _| ());
     refuses(&copy, &["--layout", "v2"], 3, &["no database of this home gets another layout"]);
     refuses(&copy, &["--layout", "v2", "--to", "goleveldb"], 3, &["no database of this home"]);
-    refuses(&copy, &["--layout", "v3"], 2, &["no key layout is called \"v3\"", "v1 and v2"]);
-    refuses(&copy, &["--layout", ""], 2, &["no key layout is called"]);
+    refuses(&copy, &["--layout", "v3"], 2, &["no layout is called \"v3\"", "v1 and v2"]);
+    refuses(&copy, &["--layout", ""], 2, &["no layout is called"]);
     let one = ["--layout", "v1", "--only", "state.db"];
     refuses(&copy, &one, 3, &["blockstore.db, evidence.db", "go together"]);
     let index = ["--layout", "v1", "--only", "tx_index.db"];

@@ -10,6 +10,7 @@
 mod forgeries;
 mod holding;
 mod homes;
+mod iavl;
 mod layouts;
 mod node_engines;
 mod pace;

@@ -126,7 +126,8 @@ impl Home {
     pub(super) const PENDING: usize = evidence::PENDING;
 }
 
-pub(super) fn entries(path: &Path) -> Entries {
+/// Whatever a database holds.
+pub(crate) fn entries(path: &Path) -> Entries {
     let engines = engines();
     let engine = engines.recognise(path).unwrap().engine;
     let scratch = tempfile::tempdir().unwrap();

@@ -15,6 +15,7 @@ mod uncovered;
 use crate::holding::{engines, open};
 use crate::homes::{Copy, changed, helper, imprint, transload};
 use home::Home;
+pub(crate) use home::entries;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
