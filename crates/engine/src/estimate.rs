@@ -298,7 +298,7 @@ mod tests {
         let store = MemoryStore::with([(b"k".to_vec(), vec![0; 99])]);
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
         assert!(sample.whole);
         assert_eq!((sample.entries, sample.bytes, sample.bytes_on_disk), (1, 100, 100));
         assert_eq!(sample.extrapolated(5_000), (1, 100));
@@ -312,7 +312,7 @@ mod tests {
         let store = MemoryStore::with(index.chain(parts));
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
         assert!(!sample.whole);
         assert!(sample.bytes <= SAMPLE_BYTES_MAX * 2, "{}", sample.bytes);
         let mean = sample.bytes / sample.entries;
@@ -328,7 +328,7 @@ mod tests {
         let store = MemoryStore::with(two);
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
         assert_eq!((sample.entries, sample.whole), (1, false));
         let disk = snapshot.approximate_bytes(&KeyRange::all()).unwrap();
         assert_eq!(sample.extrapolated(disk).0, 2);
