@@ -519,12 +519,12 @@ fn what_can_be_refused_is_refused_before_anything_is_made() {
         ("nothing is there", |bench, _| {
             fs::remove_dir_all(bench.database("state.db")).unwrap();
         }),
-        ("doesn't register sqlite", |_, request| request.engine = Engine::Sqlite),
+        ("doesn't register sqlite", |_, request| request.engine = Some(Engine::Sqlite)),
         ("garbage", |bench, _| {
             fs::write(bench.home().join("config/node.toml"), "\u{0}garbage").unwrap();
         }),
         ("no such database", |_, request| request.only = Some(vec!["other.db".into()])),
-        ("no database of this home moves", |_, request| request.engine = Engine::Goleveldb),
+        ("no database of this home moves", |_, request| request.engine = Some(Engine::Goleveldb)),
         ("workers", |_, request| request.limits.workers = 0),
     ];
     for (words, spoil) in cases {
@@ -573,7 +573,7 @@ fn what_changed_since_the_plan_is_refused_by_preflight() {
 #[test]
 fn weaker_promises_and_a_full_target_folder_are_refused() {
     let bench = Bench::new();
-    let request = PlanRequest { engine: Engine::Redb, ..bench.request() };
+    let request = PlanRequest { engine: Some(Engine::Redb), ..bench.request() };
     bench.accept(&request);
     let error = bench.open(|migration| migration.run_to_ready()).unwrap().unwrap_err();
     refused(&bench, &error, "promises less");
