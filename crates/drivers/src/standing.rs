@@ -1,19 +1,19 @@
 //! What stands at a path before an engine sees it: targets are made only where nothing is, and
 //! sources of another engine, or in use where that can't be, are refused.
 
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::Path;
 use transload_store::{Error, Kind, Result};
 
 /// Refuses a source that isn't a regular file with `magic` at its beginning.
 #[cfg(any(feature = "redb", feature = "sqlite"))]
 pub(crate) fn check_magic(path: &Path, magic: &[u8], engine: &str) -> Result<()> {
+    use std::io::Read as _;
     let failed = |error| Error::io("open", path, error);
     let metadata = fs::metadata(path).map_err(failed)?;
     let mut start = vec![0; magic.len()];
     if !metadata.is_file()
-        || File::open(path).map_err(failed)?.read_exact(&mut start).is_err()
+        || fs::File::open(path).map_err(failed)?.read_exact(&mut start).is_err()
         || start != magic
     {
         return Err(Error::new(
@@ -60,12 +60,13 @@ pub(crate) fn make_empty_folder(path: &Path) -> Result<()> {
 }
 
 /// Makes the name of a new file durable.
+#[cfg(any(feature = "redb", feature = "sqlite"))]
 pub(crate) fn sync_folder_of(path: &Path) -> Result<()> {
     let folder = match path.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    File::open(folder)
+    fs::File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(|error| Error::io("create", folder, error))
 }
