@@ -15,7 +15,7 @@ use transload_model::layout::Layout;
 use transload_store::memory::MemoryStore;
 use transload_store::{
     AppState, ConfigEdit, ConfigFile, FileTreatment, Home, Kind, LayoutWish, Profile as _,
-    SwapChange,
+    Store as _, SwapChange,
 };
 
 const NODE_038: &str = "# made by a node\nversion = \"0.38.26\"\nproxy_app = \"kvstore\"\n\
