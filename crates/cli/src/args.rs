@@ -321,7 +321,8 @@ pub(crate) struct Wish {
     /// The engine to move to
     #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present = "layout")]
     pub(crate) to: Option<Engine>,
-    /// The key layout to go to: v1 or v2 of CometBFT 1.x; alone, or together with --to
+    /// The layout to go to: v1 or v2 for the stores of a CometBFT 1.x node, iavl-1 for an
+    /// application's state that is in the form of IAVL 0.x; alone, or together with --to
     #[arg(long, value_name = "NAME")]
     pub(crate) layout: Option<String>,
     /// Move only this database (may be given more than once) [default: all that the config's
