@@ -14,6 +14,7 @@
 //! with the snapshot.
 
 mod chunks;
+mod contents;
 pub mod item;
 mod judge;
 mod layout;

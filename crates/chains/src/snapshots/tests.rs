@@ -176,6 +176,7 @@ fn found(sample: &Sample, check: &str, words: &str) {
             && finding.what.contains(&format!("(format {})", sample.id.format))
     };
     assert!(verdict.findings.iter().any(|finding| is_it(&finding)), "{words}: {verdict:#?}");
+    assert!(verdict.notices.iter().any(|notice| notice.contains("snapshots delete")));
 }
 
 #[test]

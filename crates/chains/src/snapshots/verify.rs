@@ -1,12 +1,11 @@
 //! Verifies the snapshots of a home: files against records, the stream, its trees, their hashes.
 
 use super::chunks::{Advance, Chunks, Flaw, chunk_path};
-use super::item::Item;
-use super::judge::{RebuiltStore, judge};
+use super::contents::Contents;
+use super::judge::judge;
 use super::layout::table_name;
 use super::record::{Record, SnapshotId};
-use super::stream::{Fault, ITEM_BYTES_MAX, Items};
-use super::tree::Rebuilding;
+use super::stream::{ITEM_BYTES_MAX, Items};
 use crate::iavl::{AppHashOf, Progress};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -45,9 +44,6 @@ const FORMAT_CLOSED_ONCE: u32 = 3;
 
 /// Nodes keep a few. A forged database must not make us hold a list of millions.
 const SNAPSHOTS_MAX: usize = 10_000;
-
-/// Stores and extensions of one snapshot; chains have some tens.
-const STORES_MAX: usize = 10_000;
 
 /// What to verify, and against what.
 pub(crate) struct Job<'a> {
@@ -118,6 +114,13 @@ pub(crate) fn verify(job: &Job<'_>) -> Result<Verdict> {
     };
     for outcome in in_parallel(job, &chosen, |id| check(job, id, &advance))? {
         verdict.absorb(outcome);
+    }
+    if verdict.failed() > 0 {
+        verdict.notices.push(
+            "a snapshot that is wrong would be served to peers: stop the node and remove it with \
+             the application's own `snapshots delete HEIGHT FORMAT`"
+                .into(),
+        );
     }
     if others.is_empty() && recorded.beyond == 0 {
         verdict.cover(CHUNK, table_name());
@@ -380,87 +383,4 @@ fn check_extra(folder: &Path, id: SnapshotId, chunks: usize, verdict: &mut Verdi
         }
     }
     Ok(())
-}
-
-/// What a stream holds.
-#[derive(Default)]
-struct Contents {
-    stores: Vec<RebuiltStore>,
-    extensions: Vec<Extension>,
-    nodes: u64,
-}
-
-struct Extension {
-    raw_name: Vec<u8>,
-    name: String,
-    bytes: u64,
-}
-
-impl Contents {
-    /// Reads a stream to its end; what is wrong with it. Failures to read stay with the source.
-    fn read(
-        &mut self,
-        items: &mut Items<Chunks<'_>>,
-        id: SnapshotId,
-    ) -> std::result::Result<(), String> {
-        let mut tree: Option<(Vec<u8>, Rebuilding)> = None;
-        loop {
-            let number = items.items();
-            let item = match items.next() {
-                Ok(item) => item,
-                Err(fault @ Fault::Broken { .. }) => return Err(fault.to_string()),
-                Err(Fault::Read(_)) => return Ok(()),
-            };
-            let wrong = |what: &str| Err(format!("after {number} items: {what}"));
-            match item {
-                Some(Item::Node(node)) => {
-                    let Some((store, tree)) = &mut tree else {
-                        return wrong("a node that belongs to no store");
-                    };
-                    self.nodes += 1;
-                    if let Err(what) = tree.take(&node, id.height) {
-                        return wrong(&format!("store {}: {what}", printable_key(store)));
-                    }
-                    continue;
-                }
-                Some(Item::Payload(payload)) => {
-                    let Some(extension) = self.extensions.last_mut() else {
-                        return wrong("a payload that belongs to no extension");
-                    };
-                    extension.bytes += payload.len() as u64;
-                    continue;
-                }
-                _ => {}
-            }
-            if let Some((name, tree)) = tree.take() {
-                match tree.root() {
-                    Ok(root) => self.stores.push(RebuiltStore { name, root }),
-                    Err(what) => return wrong(&format!("store {}: {what}", printable_key(&name))),
-                }
-            }
-            match item {
-                Some(Item::Store(name)) => {
-                    if !self.extensions.is_empty() {
-                        return wrong("a store after an extension");
-                    }
-                    if self.stores.last().is_some_and(|last| last.name.as_slice() >= name) {
-                        return wrong("stores that aren't in the order of their names");
-                    }
-                    tree = Some((name.to_vec(), Rebuilding::default()));
-                }
-                Some(Item::Extension { name, .. }) => {
-                    if self.extensions.last().is_some_and(|last| last.raw_name.as_slice() >= name) {
-                        return wrong("extensions that aren't in the order of their names");
-                    }
-                    let raw_name = name.to_vec();
-                    let name = printable_key(name);
-                    self.extensions.push(Extension { raw_name, name, bytes: 0 });
-                }
-                _ => return Ok(()),
-            }
-            if self.stores.len() + self.extensions.len() > STORES_MAX {
-                return wrong("more stores than any chain has");
-            }
-        }
-    }
 }
