@@ -253,6 +253,11 @@ fn placed(layout: &dyn Layout, key: &[u8], value: &[u8]) -> Option<(String, Opti
     Some((name, height))
 }
 
+/// A number from the environment.
+pub(super) fn number(variable: &str) -> Option<u64> {
+    std::env::var(variable).ok()?.parse().ok()
+}
+
 /// Whether nothing was changed after all.
 fn is_idle(change: &Change<'_>, entries: &Entries) -> bool {
     *entries == change.held.databases[change.database].entries
@@ -261,9 +266,8 @@ fn is_idle(change: &Change<'_>, entries: &Entries) -> bool {
 #[test]
 #[allow(clippy::print_stdout, reason = "the seed is for whoever repeats the run")]
 fn random_forgeries_are_found_or_are_said_to_be_beyond_any_check() {
-    let number = |variable: &str| std::env::var(variable).ok().and_then(|text| text.parse().ok());
-    let seed: u64 = number("TRANSLOAD_SEED").unwrap_or(1);
-    let forgeries: u64 = number("TRANSLOAD_FORGERIES").unwrap_or(FORGERIES);
+    let seed = number("TRANSLOAD_SEED").unwrap_or(1);
+    let forgeries = number("TRANSLOAD_FORGERIES").unwrap_or(FORGERIES);
     println!("seed {seed}, {forgeries} forgeries (TRANSLOAD_SEED, TRANSLOAD_FORGERIES)");
     let samples: Vec<Held> = SAMPLES
         .into_iter()
