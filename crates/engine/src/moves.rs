@@ -17,9 +17,10 @@ use transload_store::{ChainFacts, ConfigEdit, Home, PowerShare, SignerState};
 const FINDINGS_NAMED_MAX: usize = 10;
 
 /// What to do where the old databases may not come back.
-pub(crate) const WAY_OUT: &str = "a new verified migration back to the old engine loses nothing: \
-    `transload finalize HOME`, then `transload migrate HOME --to OLD-ENGINE` (or \
-    `--layout OLD-LAYOUT`)";
+pub(crate) const WAY_OUT: &str = "a new verified migration back to the old engine or key layout \
+    loses nothing: `transload finalize HOME`, then `transload migrate HOME` to what it was. Not \
+    where a database was converted as a whole (IAVL): nothing leads back from that, so keep the \
+    old copy and don't finalize";
 
 /// One database that changes place.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -123,15 +124,20 @@ impl Verified {
                 entries += verified.receipt.entries;
             }
             if planned.to_layout.is_some() {
-                // That the tables are equal was noted after both sides were read whole.
+                // That both sides say the same was noted after they were read whole.
                 if journal.note::<bool>(&equal_note(attempt, database))? != Some(true) {
                     return Err(incomplete(0));
                 }
-                let ranges = journal.target_ranges(attempt, database)?.unwrap_or_default();
-                (entries, chunks) = (0, ranges.len() as u64);
-                for chunk in 0..chunks {
-                    let read = log.read_back(database, chunk)?.ok_or_else(|| incomplete(chunk))?;
-                    entries += read.receipt.entries;
+                // One that was converted as a whole is compared chunk by chunk, as any other.
+                if let Some(ranges) = journal.target_ranges(attempt, database)? {
+                    (entries, chunks) = (0, ranges.len() as u64);
+                    if chunks == 0 {
+                        return Err(incomplete(0));
+                    }
+                    for chunk in 0..chunks {
+                        let read = log.read_back(database, chunk)?;
+                        entries += read.ok_or_else(|| incomplete(chunk))?.receipt.entries;
+                    }
                 }
             }
             targets.push(VerifiedTarget { database: database.to_owned(), entries, chunks });

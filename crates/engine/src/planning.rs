@@ -12,7 +12,7 @@ use crate::plan::{
     Assumption, Changes, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
     PlannedTable, PlannedVerify,
 };
-use crate::relayout::{nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
+use crate::relayout::{Wishes, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
 use crate::watch::Watch;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs;
@@ -214,7 +214,13 @@ pub fn make_plan(
             height_last: facts.height_last,
             remote_signer: home.remote_signer.clone(),
             node_binary: request.node_binary.clone(),
-            notices: seen.notices.iter().cloned().chain(no_way_back(&home, &moved)).collect(),
+            notices: seen
+                .notices
+                .iter()
+                .cloned()
+                .chain(no_way_back(&home, &moved))
+                .chain(one_way(&wishes))
+                .collect(),
             snapshots: facts.snapshots.clone(),
         },
         places,
@@ -254,6 +260,18 @@ fn no_way_back(home: &Home, moved: &[String]) -> Option<String> {
     Some(format!(
         "{what}: once the node has made blocks on the new databases, a rollback would leave the \
          application ahead of the old blocks and is refused"
+    ))
+}
+
+/// What is converted as a whole can't be migrated back.
+fn one_way(wishes: &Wishes) -> Option<String> {
+    let converted = |wish: &LayoutWish| matches!(wish, LayoutWish::Becomes(_));
+    let (name, wish) = wishes.iter().find(|(_, wish)| converted(wish))?;
+    Some(format!(
+        "{name} is converted to {}: no migration leads back from it. `transload rollback` does, as \
+         long as it is allowed; so keep the old copy (don't `transload finalize`) until you are \
+         sure that the node won't need the old form",
+        wish.target_id().unwrap_or_default()
     ))
 }
 

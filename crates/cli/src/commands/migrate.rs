@@ -59,7 +59,11 @@ pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit> {
 fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
     let wish = &args.wish;
     let is_the_same = migration.plan().is_some_and(|plan| {
-        wish.to.is_none_or(|engine| engine == plan.engine) && wish.layout == plan.to_layout
+        let engine = match wish.to {
+            Some(engine) => engine == plan.engine,
+            None => plan.moving().all(|one| one.from == plan.engine),
+        };
+        engine && wish.layout == plan.to_layout
     });
     if is_the_same {
         return Ok(());

@@ -59,8 +59,11 @@ fn an_application_goes_to_iavl_1_with_every_hash_and_comes_back_byte_for_byte() 
         let before = imprint(&copy.home());
         let node = node_binary(&copy, "v1.2.2");
         let to = engine.map_or(Vec::new(), |engine| vec!["--to", engine]);
-        let more = [&["--layout", "iavl-1", "--node-binary", &node, "--yes"], &to[..]].concat();
-        let done = call("migrate", &copy, &[&more[..], &["--json"]].concat());
+        let more = [&["--layout", "iavl-1", "--node-binary", &node], &to[..]].concat();
+        let begun = call("migrate", &copy, &more);
+        assert_eq!(begun.code, 5, "nobody says yes: {}", begun.said);
+        // Another process swaps what this one has verified.
+        let done = call("resume", &copy, &["--yes", "--json"]);
         assert_eq!(done.code, 0, "{}", done.said);
         let report = &done.document()["report"];
         let databases = report["databases"].as_array().unwrap();
@@ -83,6 +86,34 @@ fn an_application_goes_to_iavl_1_with_every_hash_and_comes_back_byte_for_byte() 
         assert_eq!(back.code, 0, "{}", back.said);
         is_as_before(&copy, &before);
     }
+}
+
+#[test]
+fn going_back_is_never_claimed_by_an_engine_s_sign_that_both_sides_have() {
+    if helper().is_none() {
+        return;
+    }
+    let good = Copy::of(OLD);
+    let node = node_binary(&good, "v1.2.2");
+    let more = ["--layout", "iavl-1", "--node-binary", &node, "--yes"];
+    let done = call("migrate", &good, &more);
+    assert_eq!(done.code, 0, "{}", done.said);
+    // Somebody frees space by hand: the old database is gone.
+    std::fs::remove_dir_all(good.home().join(".transload/attempts")).unwrap();
+    let refused = call("rollback", &good, &["--yes"]);
+    assert!(matches!(refused.code, 3 | 6), "{}: {}", refused.code, refused.said);
+    assert!(!refused.said.contains("stands on the old"), "{}", refused.said);
+    // Somebody removes the new one: the old one comes back.
+    let lost = Copy::of(OLD);
+    let before = imprint(&lost.home());
+    let node = node_binary(&lost, "v1.2.2");
+    let more = ["--layout", "iavl-1", "--node-binary", &node, "--yes"];
+    let done = call("migrate", &lost, &more);
+    assert_eq!(done.code, 0, "{}", done.said);
+    std::fs::remove_dir_all(lost.home().join("data/application.db")).unwrap();
+    let back = call("rollback", &lost, &["--yes"]);
+    assert_eq!(back.code, 0, "{}", back.said);
+    is_as_before(&lost, &before);
 }
 
 #[test]

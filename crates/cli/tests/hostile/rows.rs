@@ -117,7 +117,7 @@ pub(crate) const BUILTIN_ROWS: &[Row] = &[
         as_it_is,
         &["migrate", "HOME", "--layout", "v9"],
         2,
-        &["no key layout is called \"v9\"", "there are v1 and v2"],
+        &["no layout is called \"v9\"", "there are v1 and v2"],
     ),
     row(
         "a layout that the node doesn't read",

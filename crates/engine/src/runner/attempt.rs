@@ -133,6 +133,6 @@ impl Migration<'_> {
     }
 }
 
-fn prints_note(attempt: u64) -> String {
+pub(super) fn prints_note(attempt: u64) -> String {
     format!("fingerprints/{attempt}")
 }

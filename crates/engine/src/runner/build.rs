@@ -219,8 +219,15 @@ impl Migration<'_> {
             let copied = crate::chunks::ChunkLog::copied(&log, name, chunk)?.ok_or_else(|| {
                 Error::new(Kind::Stopped, "copy", "a chunk is missing in the journal")
             })?;
-            if let Some(tally) = copied.tally {
-                assembly.push(tally).map_err(disorder)?;
+            match copied.tally {
+                Some(tally) => assembly.push(tally).map_err(disorder)?,
+                None if copied.receipt.entries == 0 => {}
+                None => {
+                    let what = "a chunk was copied without laying out its records";
+                    return Err(Error::new(Kind::Stopped, "copy", what)
+                        .with("database", name.to_owned())
+                        .with("chunk", chunk.to_string()));
+                }
             }
         }
         assembly.finish().map_err(disorder)

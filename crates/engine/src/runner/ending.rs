@@ -1,10 +1,11 @@
 //! From the verified target to the end: swap, soak, roll back, finalize.
 
+use super::attempt::{Prints, prints_note};
 use super::opened::refuse_a_moved_home;
 use super::prove_equal::target_prints_note;
 use super::{Migration, notes};
 use crate::error::{Error, Kind, Result};
-use crate::moves::{Fence, Fingerprint, Standing, Verified};
+use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
 use crate::phase::{Event, Phase, State};
 use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
@@ -229,7 +230,10 @@ impl Migration<'_> {
         let steps = self.journal.steps_of(attempt);
         // From the old side as well: what was staged is swept away.
         let result = self.world.swapper.roll_back(&swap, &steps);
-        let standing = self.world.swapper.standing(&swap)?;
+        let standing = match self.world.swapper.standing(&swap)? {
+            Standing::Old => self.old_by_its_files(attempt, &swap)?,
+            other => other,
+        };
         self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::RollingBack });
         match (standing, result) {
             (Standing::Old, _) => {
@@ -249,6 +253,29 @@ impl Migration<'_> {
                 self.settle(Err(error))
             }
         }
+    }
+
+    /// Where the engine stays, its sign is the same on both sides: that the old database is live
+    /// must follow from a file of it that is as it was when the attempt began (an engine's lock is
+    /// never written).
+    fn old_by_its_files(&self, attempt: u64, swap: &SwapPlan) -> Result<Standing> {
+        let Some(before) = self.journal.note::<Prints>(&prints_note(attempt))? else {
+            return Ok(Standing::Old);
+        };
+        for one in swap.moves.iter().filter(|one| one.from == one.to) {
+            let Some(print) = before.get(&one.database).filter(|print| !print.files.is_empty())
+            else {
+                continue;
+            };
+            let now = self.world.swapper.fingerprint(&one.live)?;
+            if !print.files.iter().any(|(name, line)| now.files.get(name) == Some(line)) {
+                return Ok(Standing::Unknown(format!(
+                    "{} has no file of the database that stood there before the swap",
+                    one.live.display()
+                )));
+            }
+        }
+        Ok(Standing::Old)
     }
 
     /// Frees the copies that the home doesn't stand on: the old databases after a swap, once

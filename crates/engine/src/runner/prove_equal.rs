@@ -68,6 +68,7 @@ impl Migration<'_> {
             for (name, target) in &targets {
                 let Some(source) = open.database(name) else { continue };
                 if let Some(meaning) = self.compare_meaning(source, &**target, &scratch)? {
+                    self.journal.set_note(&equal_note(attempt, name), &true)?;
                     meanings.insert(name.clone(), meaning);
                 }
             }
@@ -136,7 +137,7 @@ impl Migration<'_> {
         targets: &BTreeMap<String, Arc<dyn Snapshot>>,
     ) -> Result<Vec<VerifiedDatabase>> {
         let log = self.journal.chunks_of(attempt);
-        self.announce_comparisons(attempt, targets)?;
+        self.announce_comparisons(attempt, open, targets)?;
         let mut databases = Vec::new();
         for (name, target) in targets {
             let source = open.database(name).ok_or_else(|| {
@@ -199,6 +200,7 @@ impl Migration<'_> {
     fn announce_comparisons(
         &self,
         attempt: u64,
+        open: &OpenHome<'_>,
         targets: &BTreeMap<String, Arc<dyn Snapshot>>,
     ) -> Result<()> {
         let log = self.journal.chunks_of(attempt);
@@ -212,7 +214,9 @@ impl Migration<'_> {
                 }
             }
             let mut lines = vec![planned.name.clone()];
-            if planned.to_layout.is_some() {
+            let converted =
+                open.database(&planned.name).is_some_and(|source| source.reformed.is_some());
+            if planned.to_layout.is_some() && !converted {
                 lines.push(target_line(&planned.name));
             }
             for database in lines {

@@ -80,7 +80,11 @@ pub(super) fn look(swap: &SwapPlan, record: &Record) -> Result<Look> {
             Err(why) => return Ok(Look::Unknown(why)),
         }
     }
-    let all_are_new = state.places.iter().all(|place| *place == Place::New);
+    let mut all_are_new = true;
+    for (one, place) in swap.moves.iter().zip(&state.places) {
+        // A new one that somebody has removed was there.
+        all_are_new &= *place == Place::New || is_lost(one, swap)?;
+    }
     for file in &configs {
         if !record.configs.contains_key(&file.path) {
             return Ok(Look::Unknown(format!(
@@ -184,8 +188,10 @@ fn without_record(swap: &SwapPlan, engines: &dyn Engines) -> Result<Standing> {
         }
     }
     for file in files(swap) {
-        if file.setting(&file.read()?)? == Some(Setting::Guard) {
-            return unknown(&file.path, "is guarded");
+        match file.setting(&file.read()?)? {
+            Some(Setting::Guard) => return unknown(&file.path, "is guarded"),
+            Some(Setting::New) => return unknown(&file.path, "has the new values"),
+            Some(Setting::Old) | None => {}
         }
     }
     Ok(Standing::Old)

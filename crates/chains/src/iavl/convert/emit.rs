@@ -64,9 +64,9 @@ pub(super) fn emit(
             report.unreachable,
             listed.join(", ")
         );
-        return Err(tree
-            .error(id.bytes(), what)
-            .help("agree to leave them out: no version can be read differently without them"));
+        return Err(tree.error(id.bytes(), what).help(
+            "the state stays in its form; `transload migrate HOME --to ENGINE` carries it as it is",
+        ));
     }
     emitter.new_parents(new_parents, &parts.parents)?;
     emitter.roots(roots, parts, report)?;

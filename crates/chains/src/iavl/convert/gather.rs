@@ -284,8 +284,10 @@ impl<'a> Gatherer<'a, '_> {
                  gap and wouldn't prune them",
                 self.tree.name, self.report.gaps
             );
-            return Err(Error::new(Kind::Unsupported, OPERATION, what)
-                .help("prune the older versions first, or agree to keep the gaps"));
+            return Err(Error::new(Kind::Unsupported, OPERATION, what).help(
+                "have the node prune the versions before the last gap first; `transload migrate \
+                     HOME --to ENGINE` carries the state as it is",
+            ));
         }
         let mut sorted = self.occupied.finish()?;
         let mut occupied = self.tree.spool();
