@@ -256,13 +256,14 @@ const OWN_HELPER: &str = "the helper is another release's: use the transload-gos
 /// Says hello on the control socket.
 fn greet(stream: UnixStream, timeout: Duration) -> Result<HelperInfo> {
     let mut control = Connection::new(stream, CONTROL_FRAME_BYTES_MAX, timeout)?;
-    if let Err(error) = control.send(kind::HELLO, &protocol::hello(VERSION, VERSION)) {
-        return Err(control.told("greet the helper", error));
-    }
-    let reply = control.answer("greet the helper", kind::HELLO_REPLY).map_err(|error| {
-        // Nothing else of a hello can be unsupported.
+    // Nothing else of a hello can be unsupported.
+    let helped = |error: Error| {
         if error.kind() == Kind::Unsupported { error.help(OWN_HELPER) } else { error }
-    })?;
+    };
+    if let Err(error) = control.send(kind::HELLO, &protocol::hello(VERSION, VERSION)) {
+        return Err(helped(control.told("greet the helper", error)));
+    }
+    let reply = control.answer("greet the helper", kind::HELLO_REPLY).map_err(helped)?;
     let (version, info) = decode_hello_reply(reply)?;
     if version != VERSION {
         return Err(breach(format!("version {version} was chosen, {VERSION} was offered")));
