@@ -2,6 +2,7 @@
 
 use crate::helper::{config, driver, source_options, target_options};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use transload_model::engine::Engine;
 use transload_store::{Driver, Durability, KeyRange, Scan, WriteBatch};
 
@@ -24,6 +25,8 @@ fn a_live_pebble_is_read_as_a_prefix_of_its_writes() {
                     batch.put(b"last", &number.to_be_bytes());
                     store.write(&batch, Durability::Synced).unwrap();
                     written.store(number + 1, Ordering::Release);
+                    // Where a sync costs nothing the store would outgrow its readers.
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
             let mut seen_before = 0;
