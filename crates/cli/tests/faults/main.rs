@@ -20,6 +20,7 @@ mod program;
 mod proxy;
 mod settings;
 mod stored;
+mod syncs;
 mod verdict;
 mod ward;
 
@@ -38,6 +39,7 @@ const CASES: &[Case] = &[
     ("a_system_call_that_fails_or_lies_never_harms_a_conversion", conversions::failing),
     ("a_helper_whose_frames_are_spoiled_is_an_ordinary_error", frames::spoiled),
     (HANGS, frames::hanging),
+    ("what_gets_its_name_is_synced_before", syncs::before_names),
     ("bytes_that_are_spoiled_between_commands_are_never_taken_over", stored::spoiled),
 ];
 
