@@ -16,7 +16,7 @@ use crate::watch::{StepHook, StepLog};
 use redb::backends::FileBackend;
 use redb::{
     Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
-    TableDefinition, WriteTransaction,
+    StorageError, TableDefinition, WriteTransaction,
 };
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -150,17 +150,14 @@ impl Journal {
         if is_new {
             discard(&unnamed).map_err(|error| refused(error.to_string()))?;
         }
-        let db = file(if is_new { &unnamed } else { &path })
-            .and_then(|file| {
-                Database::builder().set_cache_size(CACHE_BYTES).create_with_backend(file)
-            })
-            .map_err(|error| match error {
-                DatabaseError::DatabaseAlreadyOpen => {
-                    refused("another transload owns this home's journal".into())
-                        .next("`transload status HOME` shows it; `transload halt HOME` stops it")
-                }
-                other => refused(other.to_string()),
-            })?;
+        let file = file(if is_new { &unnamed } else { &path });
+        let db = file.and_then(whole_database).map_err(|error| match error {
+            DatabaseError::DatabaseAlreadyOpen => {
+                refused("another transload owns this home's journal".into())
+                    .next("`transload status HOME` shows it; `transload halt HOME` stops it")
+            }
+            other => refused(other.to_string()),
+        })?;
         let this = Self::on(db, path.clone(), home, hook)?;
         if is_new {
             // A journal has its name only once it is whole: nobody could read one that a full
@@ -551,6 +548,17 @@ impl StepLog for AttemptSteps<'_> {
     fn call(&self, call: &str) {
         (self.journal.hook)(call);
     }
+}
+
+/// The database in `file`, once every page of it has the checksum that it should have.
+fn whole_database<B: StorageBackend>(file: B) -> std::result::Result<Database, DatabaseError> {
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
+    // redb looks at a page's lengths before its checksum, and panics on bad ones.
+    let open = std::panic::AssertUnwindSafe(|| builder.create_with_backend(file));
+    std::panic::catch_unwind(open).unwrap_or_else(|_| {
+        Err(DatabaseError::Storage(StorageError::Corrupted("a page is damaged".into())))
+    })
 }
 
 fn discard(path: &Path) -> std::io::Result<()> {

@@ -42,7 +42,7 @@ enum Command {
         /// [default: testdata/homes]
         #[arg(long, value_name = "DIR")]
         fixtures: Option<PathBuf>,
-        /// Seed of the randomised lanes [default: from the clock, printed]
+        /// Seed of the randomised lanes [default: from the commit, printed]
         #[arg(long, value_name = "N")]
         seed: Option<u64>,
         /// List the lanes and leave

@@ -55,7 +55,8 @@ pub(crate) fn files(bytes: &[u8]) {
         folder.write("data/upgrade-info.json", signer);
         match recognise(folder.root.path()) {
             Ok(home) => {
-                let home = home.expect("it has a block store");
+                // The config may name another folder for the databases.
+                let Some(home) = home else { return };
                 let moved: Vec<String> = home
                     .databases
                     .iter()

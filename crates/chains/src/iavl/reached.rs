@@ -72,6 +72,7 @@ impl<'a> Trees<'a> {
             levels: Vec::new(),
             marks: self.sorter(),
             last_mark: None,
+            moved: None,
             nodes: 0,
             record: Vec::new(),
         };
@@ -194,6 +195,8 @@ struct Scanner<'a, 't> {
     levels: Vec<Spool<'a>>,
     marks: Sorter<'a>,
     last_mark: Option<NodeId>,
+    /// The node at nonce 0 that was passed last, and its hash.
+    moved: Option<(u64, [u8; HASH_BYTES])>,
     nodes: u64,
     record: Vec<u8>,
 }
@@ -248,6 +251,17 @@ impl Scanner<'_, '_> {
         let node = Node::decode(id, value).map_err(|error| {
             self.trees.error(id.bytes(), format_args!("node {id} can't be decoded: {error}"))
         })?;
+        // What stands at nonce 0 answers for nonce 1: there can't be two different ones.
+        match id.version_and_nonce() {
+            Some((version, 0)) => self.moved = Some((version, node.hash())),
+            Some((version, 1))
+                if self.moved.is_some_and(|(of, hash)| of == version && hash != node.hash()) =>
+            {
+                let what = format!("version {version} has two roots, at nonce 0 and at nonce 1");
+                return Err(self.trees.error(id.bytes(), what));
+            }
+            _ => {}
+        }
         self.record.clear();
         self.record.extend_from_slice(id.bytes());
         self.record.extend_from_slice(&self.nodes.to_be_bytes());

@@ -1,7 +1,7 @@
 //! What doesn't fit is named, and nothing is dropped in silence.
 
 use crate::model::{Change, Model, STORE};
-use crate::{Entries, convert, convert_with, logical_root, read, refusal};
+use crate::{Entries, convert, convert_with, logical_root, logical_root_or_error, read, refusal};
 use transload_chains::iavl::convert::{Unreachable, prepare};
 use transload_chains::iavl::keys::{Entry, Key, NodeId, store_prefix};
 use transload_chains::iavl::node::{Body, Node};
@@ -154,6 +154,20 @@ fn a_version_with_two_different_roots_is_refused() {
         assert_eq!(error.kind(), Kind::Corrupt);
         assert!(error.message().contains("version 4 has"), "{}", error.message());
     }
+    // Where pruning moves a root.
+    let mut entries = history();
+    entries.insert(at(NodeId::new(4, 0).bytes()), vec![0, 2, 1, b'k', 1, b'v']);
+    let error = refusal(&entries);
+    assert!(error.message().contains("version 4 has two roots"), "{}", error.message());
+}
+
+#[test]
+fn two_nodes_that_answer_for_one_root_have_no_logical_root() {
+    let mut entries = convert(&history());
+    entries.insert(at(NodeId::new(4, 0).bytes()), vec![0, 2, 1, b'k', 1, b'v']);
+    let error = logical_root_or_error(&entries).expect_err("nonces 0 and 1");
+    assert_eq!(error.kind(), Kind::Corrupt);
+    assert!(error.message().contains("two roots"), "{}", error.message());
 }
 
 #[test]

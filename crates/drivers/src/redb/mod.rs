@@ -50,9 +50,8 @@ impl Driver for RedbDriver {
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
         check_magic(path, MAGIC, "redb")?;
         let backend = Overlay::open(path)?;
-        let database = checked(path, || {
-            builder(options.memory_bytes_max).create_with_backend(backend).map_err(Into::into)
-        })?;
+        let builder = builder(options.memory_bytes_max);
+        let database = asked("open", path, || builder.create_with_backend(backend))?;
         let table = find_table(&database, options.space.as_deref(), path)?;
         Ok(Box::new(RedbStore::new(database, table, path, false)))
     }
@@ -72,8 +71,8 @@ impl Driver for RedbDriver {
 
     fn reopen_target(&self, path: &Path, options: &TargetOptions) -> Result<Box<dyn Store>> {
         check_magic(path, MAGIC, "redb")?;
-        let database =
-            checked(path, || builder(options.memory_bytes_max).open(path).map_err(Into::into))?;
+        let builder = builder(options.memory_bytes_max);
+        let database = asked("open", path, || builder.open(path))?;
         let table = options.space.as_deref().unwrap_or(TABLE);
         let table = find_table(&database, Some(table), path)?;
         Ok(Box::new(RedbStore::new(database, table, path, true)))
@@ -103,36 +102,37 @@ fn builder(memory_bytes_max: u64) -> redb::Builder {
     builder
 }
 
-/// Opens and checks a file whose bytes may be anything.
-fn checked(
+/// Asks redb for something that depends on a file's bytes, which may be anything.
+///
+/// redb trusts a page that was good when the file was opened, and the check at the opening looks
+/// at a page's own lengths before its checksum: a page that is bad, or is read as another, can
+/// make it panic. What it was building is dropped, and the caller gives up on the database.
+fn asked<T, E: Into<redb::Error>>(
+    operation: &'static str,
     path: &Path,
-    open: impl FnOnce() -> std::result::Result<Database, redb::Error>,
-) -> Result<Database> {
-    // The check verifies a page's checksum after it has looked at the page's own lengths, so a
-    // forged page can still make it panic. Nothing survives of what it was building.
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(open)) {
-        Ok(opened) => opened.map_err(|error| fault("open", path, error)),
-        Err(_) => Err(Error::new(Kind::Corrupt, "open", "redb gave up on a damaged page")
+    ask: impl FnOnce() -> std::result::Result<T, E>,
+) -> Result<T> {
+    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)) {
+        Ok(answer) => answer.map_err(|error| fault(operation, path, error.into())),
+        Err(_) => Err(Error::new(Kind::Corrupt, operation, "redb gave up on a damaged page")
             .with("path", path.display().to_string())),
     }
 }
 
 /// The table asked for, or the only one; it must hold plain bytes.
 fn find_table(database: &Database, space: Option<&str>, path: &Path) -> Result<String> {
-    let failed = |error: redb::Error| fault("open a table", path, error);
     let refused = |kind, message: &str| {
         Error::new(kind, "open a table", message).with("path", path.display().to_string())
     };
-    let transaction = database.begin_read().map_err(|error| failed(error.into()))?;
+    let transaction = asked("open a table", path, || database.begin_read())?;
     let name = match space {
         Some(name) => name.to_owned(),
         None => {
-            let names: Vec<String> = transaction
-                .list_tables()
-                .map_err(|error| failed(error.into()))?
-                .map(|table| table.name().to_owned())
-                .take(NAMES_SHOWN_MAX)
-                .collect();
+            let names: Vec<String> = asked("open a table", path, || {
+                let tables = transaction.list_tables()?;
+                let names = tables.map(|table| table.name().to_owned());
+                Ok::<_, redb::StorageError>(names.take(NAMES_SHOWN_MAX).collect())
+            })?;
             match names.as_slice() {
                 [] => return Err(refused(Kind::NotFound, "the file has no tables")),
                 [only] => only.clone(),
@@ -147,8 +147,11 @@ fn find_table(database: &Database, space: Option<&str>, path: &Path) -> Result<S
             }
         }
     };
-    match transaction.open_table(Definition::new(&name)) {
-        Ok(_) => Ok(name),
+    let opened = asked("open a table", path, || {
+        Ok::<_, redb::Error>(transaction.open_table(Definition::new(&name)).map(drop))
+    })?;
+    match opened {
+        Ok(()) => Ok(name),
         Err(
             redb::TableError::TableTypeMismatch { .. }
             | redb::TableError::TypeDefinitionChanged { .. }
@@ -159,7 +162,7 @@ fn find_table(database: &Database, space: Option<&str>, path: &Path) -> Result<S
              reads tables of plain bytes",
         )
         .with("table", name)),
-        Err(error) => Err(failed(error.into())),
+        Err(error) => Err(fault("open a table", path, error.into())),
     }
 }
 
@@ -184,7 +187,25 @@ fn fault(operation: &'static str, path: &Path, error: redb::Error) -> Error {
 /// A shared database, and the path for error texts.
 #[derive(Clone)]
 struct Shared {
-    database: Arc<Database>,
+    file: Arc<OpenFile>,
     path: Arc<Path>,
     table: Arc<str>,
+}
+
+impl Shared {
+    fn database(&self, operation: &'static str) -> Result<&Database> {
+        self.file.0.as_ref().ok_or_else(|| Error::new(Kind::Busy, operation, "it was closed"))
+    }
+}
+
+/// redb writes when a database is dropped, and what it then reads may be damaged as well.
+struct OpenFile(Option<Database>);
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        if let Some(database) = self.0.take() {
+            // Whoever needs to know closes it and is told.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(database)));
+        }
+    }
 }

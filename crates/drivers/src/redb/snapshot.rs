@@ -1,11 +1,11 @@
 //! Reading: a read transaction's table.
 
-use super::{Definition, Shared, fault};
+use super::{Definition, Shared, asked};
 use crate::sampling::Samples;
 use redb::{AccessGuard, Range, ReadOnlyTable, ReadableDatabase};
 use std::ops::Bound;
 use std::sync::OnceLock;
-use transload_store::{Cursor, Error, KeyRange, Result, Snapshot};
+use transload_store::{Cursor, Error, KeyRange, Kind, Result, Snapshot};
 
 type Bytes = &'static [u8];
 
@@ -21,16 +21,12 @@ pub(super) struct RedbSnapshot {
 
 impl RedbSnapshot {
     pub(super) fn new(shared: Shared) -> Result<Self> {
-        let failed = |error| fault("snapshot", &shared.path, error);
-        let transaction = shared.database.begin_read().map_err(|error| failed(error.into()))?;
-        let table = transaction
-            .open_table(Definition::new(&shared.table))
-            .map_err(|error| failed(error.into()))?;
+        let database = shared.database("snapshot")?;
+        let table = asked("snapshot", &shared.path, || {
+            let transaction = database.begin_read()?;
+            transaction.open_table(Definition::new(&shared.table)).map_err(redb::Error::from)
+        })?;
         Ok(Self { shared, table, samples: OnceLock::new() })
-    }
-
-    fn fault(&self, operation: &'static str, error: redb::StorageError) -> Error {
-        fault(operation, &self.shared.path, error.into())
     }
 
     fn range(&self, range: &KeyRange) -> Result<Range<'static, Bytes, Bytes>> {
@@ -39,9 +35,8 @@ impl RedbSnapshot {
             Some(end) => Bound::Excluded(end.as_slice()),
             None => Bound::Unbounded,
         };
-        self.table
-            .range::<&[u8]>((Bound::Included(range.start.as_slice()), end))
-            .map_err(|error| self.fault("scan", error))
+        let bounds = (Bound::Included(range.start.as_slice()), end);
+        asked("scan", &self.shared.path, || self.table.range::<&[u8]>(bounds))
     }
 
     fn samples(&self) -> Result<&Samples> {
@@ -67,7 +62,7 @@ fn first_key_of_leaf(page: &[u8]) -> Option<&[u8]> {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = self.table.get(key).map_err(|error| self.fault("get", error))?;
+        let value = asked("get", &self.shared.path, || self.table.get(key))?;
         Ok(value.map(|value| value.value().to_vec()))
     }
 
@@ -75,19 +70,18 @@ impl Snapshot for RedbSnapshot {
         Ok(Box::new(RedbCursor {
             entries: self.range(range)?,
             lent: None,
+            failed: false,
             shared: self.shared.clone(),
         }))
     }
 
     fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {
         let mut entries = self.range(range)?;
-        let failed = |error| self.fault("split points", error);
-        let Some(first) = entries.next().transpose().map_err(failed)? else {
-            return Ok(Vec::new());
-        };
-        let Some(last) = entries.next_back().transpose().map_err(failed)? else {
-            return Ok(Vec::new());
-        };
+        let ends = asked("split points", &self.shared.path, || {
+            let first = entries.next().transpose()?;
+            Ok::<_, redb::StorageError>(first.zip(entries.next_back().transpose()?))
+        })?;
+        let Some((first, last)) = ends else { return Ok(Vec::new()) };
         let between = KeyRange::new(first.0.value(), last.0.value());
         Ok(self.samples()?.split_points(&between, chunk_bytes))
     }
@@ -101,18 +95,21 @@ impl Snapshot for RedbSnapshot {
 struct RedbCursor {
     entries: Range<'static, Bytes, Bytes>,
     lent: Option<(AccessGuard<'static, Bytes>, AccessGuard<'static, Bytes>)>,
+    /// What redb was doing when it gave up can't be gone on with.
+    failed: bool,
     shared: Shared,
 }
 
 impl Cursor for RedbCursor {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        match self.entries.next() {
-            None => Ok(None),
-            Some(Ok(entry)) => {
-                let (key, value) = self.lent.insert(entry);
-                Ok(Some((key.value(), value.value())))
-            }
-            Some(Err(error)) => Err(fault("scan", &self.shared.path, error.into())),
+        if self.failed {
+            return Err(Error::new(Kind::Corrupt, "scan", "this scan has failed before")
+                .with("path", self.shared.path.display().to_string()));
         }
+        let next = asked("scan", &self.shared.path, || self.entries.next().transpose());
+        self.failed = next.is_err();
+        let Some(entry) = next? else { return Ok(None) };
+        let (key, value) = self.lent.insert(entry);
+        Ok(Some((key.value(), value.value())))
     }
 }

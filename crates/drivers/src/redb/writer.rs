@@ -1,7 +1,7 @@
 //! An open redb file: batches, snapshots, closing.
 
 use super::snapshot::RedbSnapshot;
-use super::{Definition, Shared, fault, guarantees};
+use super::{Definition, OpenFile, Shared, asked, guarantees};
 use redb::Database;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,35 +17,34 @@ pub(super) struct RedbStore {
 
 impl RedbStore {
     pub(super) fn new(database: Database, table: String, path: &Path, writable: bool) -> Self {
-        let shared =
-            Shared { database: Arc::new(database), path: Arc::from(path), table: table.into() };
+        let file = Arc::new(OpenFile(Some(database)));
+        let shared = Shared { file, path: Arc::from(path), table: table.into() };
         Self { shared, writable }
     }
 
     fn commit(&self, batch: &WriteBatch, durability: Durability) -> Result<()> {
-        let failed = |error| fault("write", &self.shared.path, error);
-        let mut transaction =
-            self.shared.database.begin_write().map_err(|error| failed(error.into()))?;
         let durability = match durability {
             Durability::Synced => redb::Durability::Immediate,
             Durability::Buffered => redb::Durability::None,
         };
-        transaction.set_durability(durability).map_err(|error| failed(error.into()))?;
-        {
-            let mut table = transaction
-                .open_table(Definition::new(&self.shared.table))
-                .map_err(|error| failed(error.into()))?;
+        let path = &self.shared.path;
+        let database = self.shared.database("write")?;
+        let transaction = asked("write", path, || {
+            let mut transaction = database.begin_write()?;
+            transaction.set_durability(durability)?;
+            let mut table = transaction.open_table(Definition::new(&self.shared.table))?;
             for op in batch.ops() {
-                let done = match op {
+                match op {
                     WriteOp::Put { key, value } => {
-                        table.insert(key.as_slice(), value.as_slice()).map(drop)
+                        table.insert(key.as_slice(), value.as_slice()).map(drop)?;
                     }
-                    WriteOp::Delete { key } => table.remove(key.as_slice()).map(drop),
-                };
-                done.map_err(|error| failed(error.into()))?;
+                    WriteOp::Delete { key } => table.remove(key.as_slice()).map(drop)?,
+                }
             }
-        }
-        transaction.commit().map_err(|error| failed(error.into()).effect_unknown())
+            drop(table);
+            Ok::<_, redb::Error>(transaction)
+        })?;
+        asked("write", path, || transaction.commit()).map_err(Error::effect_unknown)
     }
 }
 
@@ -83,11 +82,13 @@ impl Store for RedbStore {
             // An empty durable commit makes the buffered ones before it durable.
             self.commit(&WriteBatch::new(), Durability::Synced)?;
         }
-        let Shared { database, path, .. } = self.shared;
-        let database = Arc::into_inner(database).ok_or_else(|| {
+        let Shared { file, path, .. } = self.shared;
+        let held = || {
             Error::new(Kind::Busy, "close", "a snapshot of the store is still held")
                 .with("path", path.display().to_string())
-        })?;
-        database.close().map_err(|error| fault("close", &path, error.into()).effect_unknown())
+        };
+        let mut file = Arc::into_inner(file).ok_or_else(held)?;
+        let database = file.0.take().ok_or_else(held)?;
+        asked("close", &path, || database.close()).map_err(Error::effect_unknown)
     }
 }

@@ -5,7 +5,7 @@ mod redb {
     use crate::subject::source_options;
     use redb::{Database, TableDefinition};
     use transload_drivers::redb::RedbDriver;
-    use transload_store::{Driver, Kind};
+    use transload_store::{Driver, KeyRange, Kind};
 
     #[test]
     fn several_tables_need_a_name_and_typed_tables_are_refused() {
@@ -30,6 +30,51 @@ mod redb {
         assert_eq!(open(Some("nowhere")).err(), Some(Kind::NotFound));
         let snapshot = open(Some("bytes")).unwrap().snapshot().unwrap();
         assert_eq!(snapshot.get(b"k").unwrap(), Some(b"v".to_vec()));
+    }
+
+    #[test]
+    fn pages_that_are_damaged_after_the_check_end_a_scan_with_an_error_that_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let path = folder.path().join("other.redb");
+        let database = Database::create(&path).unwrap();
+        let write = database.begin_write().unwrap();
+        let bytes: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bytes");
+        let mut table = write.open_table(bytes).unwrap();
+        for number in 0..20_000_u32 {
+            table.insert(&number.to_be_bytes()[..], &[7; 100][..]).unwrap();
+        }
+        drop(table);
+        write.commit().unwrap();
+        drop(database);
+        let whole = std::fs::read(&path).unwrap();
+        let mut options = source_options(scratch.path());
+        // What a cache holds was read before the damage.
+        options.memory_bytes_max = 0;
+        for damage in [0_u8, 1, 2, 0x55, 0xff] {
+            std::fs::write(&path, &whole).unwrap();
+            let store = RedbDriver.open_source(&path, &options).unwrap();
+            let snapshot = store.snapshot().unwrap();
+            let mut damaged = whole.clone();
+            damaged[whole.len() / 2..].fill(damage);
+            std::fs::write(&path, damaged).unwrap();
+            let mut cursor = match snapshot.cursor(&KeyRange::all()) {
+                Ok(cursor) => cursor,
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::Corrupt, "{damage}: {error}");
+                    continue;
+                }
+            };
+            let error = loop {
+                match cursor.next() {
+                    Ok(Some(_)) => {}
+                    Ok(None) => panic!("{damage}: a damaged table was read to its end"),
+                    Err(error) => break error,
+                }
+            };
+            assert_eq!(error.kind(), Kind::Corrupt, "{damage}: {error}");
+            assert_eq!(cursor.next().unwrap_err().kind(), Kind::Corrupt);
+        }
     }
 }
 

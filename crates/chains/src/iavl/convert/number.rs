@@ -232,7 +232,7 @@ impl<'a> Group<'a> {
             return Err(self.too_many());
         }
         let later_root = self.later_root.filter(|_| self.own_root.is_none() && !self.has_zero);
-        let shared = self.has_one && self.own_root.is_some();
+        let shared = (self.has_one || self.has_zero) && self.own_root.is_some();
         let own_root = self.own_root;
         let mut right: Vec<u16> = Vec::new();
         let mut each = |placed: Placed| {

@@ -127,19 +127,30 @@ struct LegacyNode {
     version: u64,
 }
 
+/// A node that no version after `to` has, it says.
+struct Orphan {
+    hash: Hash,
+    to: u64,
+    from: u64,
+}
+
 /// Orphans against the nodes that they name.
+///
+/// An orphan that is missing, or whose last version is later than its node's and below the latest
+/// root, only lets pruning keep a node for longer: the first is said as a notice.
 ///
 /// Where nodes of the 1.x form stand beside, the library is deleting what is left of the 0.x
 /// form, in the background and not in one step: what it leaves behind is named, not wrong.
 pub(super) fn check_orphans(
     store: &Store<'_>,
     orphans: Sorter<'_>,
+    latest: Option<u64>,
     mixed: bool,
     verdict: &mut Verdict,
 ) -> Result<()> {
     let mut sorted: Sorted = orphans.finish()?;
     let mut node: Option<LegacyNode> = None;
-    let (mut left_over, mut has_orphan) = (0_u64, false);
+    let (mut left_over, mut kept_alive, mut has_orphan) = (0_u64, 0_u64, false);
     loop {
         let next = match sorted.current() {
             Some(record) => {
@@ -153,6 +164,8 @@ pub(super) fn check_orphans(
         });
         if begins_node && let Some(done) = node.take() {
             left_over += unreached(store, &done, has_orphan, mixed, verdict);
+            let is_over = done.reached > 0 && latest.is_some_and(|latest| done.reached < latest);
+            kept_alive += u64::from(is_over && !has_orphan && !mixed);
         }
         let Some((hash, kind, first, second)) = next else { break };
         if kind == 0 {
@@ -160,7 +173,8 @@ pub(super) fn check_orphans(
             has_orphan = false;
         } else {
             has_orphan = true;
-            left_over += judge_orphan(store, hash, first, second, node.as_ref(), mixed, verdict);
+            let orphan = Orphan { hash, to: first, from: second };
+            left_over += judge_orphan(store, &orphan, node.as_ref(), latest, mixed, verdict);
         }
         sorted.advance()?;
     }
@@ -168,6 +182,13 @@ pub(super) fn check_orphans(
         verdict.notices.push(format!(
             "application.db: store {} has {left_over} nodes and orphans of the 0.x form that no \
              version needs any more",
+            store.name
+        ));
+    }
+    if kept_alive > 0 {
+        verdict.notices.push(format!(
+            "application.db: store {} has {kept_alive} nodes of the 0.x form that its latest \
+             version doesn't have and no orphan names: pruning would never delete them",
             store.name
         ));
     }
@@ -195,14 +216,14 @@ fn unreached(
 
 fn judge_orphan(
     store: &Store<'_>,
-    hash: Hash,
-    to: u64,
-    from: u64,
+    orphan: &Orphan,
     node: Option<&LegacyNode>,
+    latest: Option<u64>,
     mixed: bool,
     verdict: &mut Verdict,
 ) -> u64 {
     verdict.count(checks::ORPHAN, 1);
+    let Orphan { hash, to, from } = *orphan;
     let what = match node {
         None if mixed => return 1,
         None => "the orphan names a node that isn't there".to_owned(),
@@ -210,6 +231,10 @@ fn judge_orphan(
             "the orphan says that no version after {to} has its node, and version {} does: \
              pruning would delete it",
             node.reached
+        ),
+        Some(_) if latest.is_some_and(|latest| to >= latest) => format!(
+            "the orphan says that version {to} is the last that has its node, and no version is \
+             above it"
         ),
         Some(node) if node.version != from => format!(
             "the orphan says that its node is of version {from}, and it is of version {}",

@@ -55,6 +55,8 @@ struct Scanner<'a, 's> {
     known: Option<(NodeId, Hash)>,
     /// A mark that further references may still extend.
     waiting: Option<Mark>,
+    /// The node at nonce 0 that was passed last: its version and hash.
+    moved: Option<(u64, Hash)>,
     nodes: u64,
     entries: u64,
     unknown: u64,
@@ -76,6 +78,7 @@ pub(super) fn scan<'a>(store: &Store<'a>, verdict: &mut Verdict) -> Result<Scann
         fast_nodes: 0,
         known: None,
         waiting: None,
+        moved: None,
         nodes: 0,
         entries: 0,
         unknown: 0,
@@ -171,7 +174,15 @@ impl<'a> Scanner<'a, '_> {
         self.nodes += 1;
         let hash = node.hash();
         self.put_node(id, &node, hash, verdict)?;
+        if let Some((version, 0)) = id.version_and_nonce() {
+            self.moved = Some((version, hash));
+        }
         if let Some((version, 1)) = id.version_and_nonce() {
+            // What stands at nonce 0 answers for nonce 1.
+            if self.moved.is_some_and(|(of, other)| of == version && other != hash) {
+                let what = "another node stands at nonce 0, where pruning moves this one";
+                self.find_entry(verdict, layout::NODE, id.bytes(), Some(version), what);
+            }
             self.known = Some((id, hash));
             self.root(version, false, RootKind::Node, hash)?;
             self.mark(Mark { id, version, root: true })?;

@@ -136,7 +136,7 @@ pub(super) fn check(ctx: &Ctx<'_>, store_name: &[u8]) -> Result<StoreOutcome> {
         index::check_fast(&store, fallen.index, scanned.latest, &mut verdict)?;
     }
     let mixed = scanned.has_new_form;
-    index::check_orphans(&store, fallen.orphans, mixed, &mut verdict)?;
+    index::check_orphans(&store, fallen.orphans, scanned.latest, mixed, &mut verdict)?;
     ctx.work(store.bytes.saturating_mul(BYTE_WORK - SCAN_WORK - 2 * JOIN_WORK))?;
     Ok(StoreOutcome {
         store: store_name.to_vec(),

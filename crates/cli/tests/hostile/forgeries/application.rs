@@ -89,6 +89,16 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             };
             Some(Forged::put(APPLICATION, name, key, value, None))
         }),
+        Forgery::new("a second root, where pruning moves the first", |home| {
+            let (version, _) = commit_info(home)?;
+            let at = |nonce| [store_prefix(STORE).as_slice(), NodeId::new(version, nonce).bytes()];
+            let value = home.entries(APPLICATION).get(&at(1).concat())?;
+            Node::decode(NodeId::new(version, 1), value).ok()?;
+            let (_, leaf) = node(home, |node| matches!(node.body, Body::Leaf { .. }))?;
+            let changes = vec![(APPLICATION, at(0).concat(), Some(leaf))];
+            let (named, name) = (at(1).concat(), "application/iavl_node");
+            Some(Forged::new(changes, APPLICATION, name, named, Some(version)))
+        }),
         Forgery::new("the root of a version", |home| {
             let (version, _) = commit_info(home)?;
             let legacy = [store_prefix(STORE), b"r".to_vec(), version.to_be_bytes().to_vec()];
@@ -126,7 +136,8 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             key.extend_from_slice(b"invented");
             Some(Forged::put(APPLICATION, "application/iavl_fast", key, value, None))
         }),
-        Forgery::new("an orphan that names a node in use", forged_orphan),
+        Forgery::new("an orphan that names a node in use", |home| forged_orphan(home, 1)),
+        Forgery::new("an orphan of the latest version", |home| forged_orphan(home, 0)),
         Forgery::new("an orphan of another version", |home| {
             let entries = home.databases.get(APPLICATION)?.range(store_prefix(STORE)..);
             let (key, value) = entries
@@ -215,14 +226,16 @@ fn orphan_key(to: u64, from: u64, hash: &[u8; 32]) -> Vec<u8> {
     [store.as_slice(), b"o", &to.to_be_bytes(), &from.to_be_bytes(), hash].concat()
 }
 
-/// An orphan for the latest root: pruning would delete it under the node's feet.
-fn forged_orphan(home: &Home) -> Option<Forged> {
+/// An orphan for the latest root, as if a version so many below the latest were the last that has
+/// it: pruning that version would delete it under the node's feet.
+fn forged_orphan(home: &Home, below: u64) -> Option<Forged> {
     let version = latest(home)?;
     let root = [store_prefix(STORE).as_slice(), b"r", &version.to_be_bytes()].concat();
     let hash: [u8; 32] = home.entries(APPLICATION).get(&root)?.as_slice().try_into().ok()?;
     let node = [store_prefix(STORE).as_slice(), b"n", &hash].concat();
     let made = Node::decode(id(&node), &home.entries(APPLICATION)[&node]).unwrap().version;
-    let key = orphan_key(version - 1, made.min(version - 1), &hash);
+    let to = version - below;
+    let key = orphan_key(to, made.min(to), &hash);
     let name = "application/iavl_orphan";
-    Some(Forged::put(APPLICATION, name, key, hash.to_vec(), Some(version - 1)))
+    Some(Forged::put(APPLICATION, name, key, hash.to_vec(), Some(to)))
 }

@@ -20,6 +20,8 @@ pub(super) fn reason(change: &Change<'_>) -> Option<&'static str> {
 /// turn, the proposer's copy included.
 const PRIORITIES: [&[u32]; 2] = [&[1, 4], &[2, 4]];
 
+const ORPHANS: &str = "Orphans that are missing, or of a later version than need be";
+
 fn words(change: &Change<'_>) -> Option<&'static str> {
     let held = change.held;
     let is_below = |height: Option<u64>| height.is_some_and(|height| height < held.first);
@@ -27,6 +29,7 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
         return match table.as_str() {
             "tx_index/event" | "tx_index/block_event" => Some("Events, logs and the other fields"),
             "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
+            "application/iavl_orphan" => Some(ORPHANS),
             "application/unknown" => Some("Entries of application.db that no known version"),
             _ if is_below(*height) => Some("below the first block kept"),
             _ => None,
@@ -54,6 +57,7 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
         "application/commit_info" if is_below(change.height.map(|version| version + 1)) => {
             Some("CommitInfo of versions whose next header")
         }
+        "application/iavl_orphan" if change.after.is_none() => Some(ORPHANS),
         "application/iavl_fast" if is_a_later_version(change) => Some("The version of a fast node"),
         _ => None,
     }
