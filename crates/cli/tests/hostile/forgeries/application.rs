@@ -91,12 +91,14 @@ pub(super) fn forgeries() -> Vec<Forgery> {
         }),
         Forgery::new("a second root, where pruning moves the first", |home| {
             let (version, _) = commit_info(home)?;
-            let at = |nonce| [store_prefix(STORE).as_slice(), NodeId::new(version, nonce).bytes()];
-            let value = home.entries(APPLICATION).get(&at(1).concat())?;
+            let at = |nonce| {
+                [store_prefix(STORE).as_slice(), NodeId::new(version, nonce).bytes()].concat()
+            };
+            let value = home.entries(APPLICATION).get(&at(1))?;
             Node::decode(NodeId::new(version, 1), value).ok()?;
             let (_, leaf) = node(home, |node| matches!(node.body, Body::Leaf { .. }))?;
-            let changes = vec![(APPLICATION, at(0).concat(), Some(leaf))];
-            let (named, name) = (at(1).concat(), "application/iavl_node");
+            let changes = vec![(APPLICATION, at(0), Some(leaf))];
+            let (named, name) = (at(1), "application/iavl_node");
             Some(Forged::new(changes, APPLICATION, name, named, Some(version)))
         }),
         Forgery::new("the root of a version", |home| {
