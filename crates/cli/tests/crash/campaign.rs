@@ -19,9 +19,12 @@ pub(crate) const YES: [&str; 1] = ["--yes"];
 /// Fewer steps than this in a migration, and the hook isn't called any more.
 const MIGRATION_STEPS_MIN: u64 = 150;
 
-/// Kills of a case that doesn't do all of them, where nobody has set a number: the seed, which
-/// is another one each time, chooses.
+/// Kills of a case where nobody has set a number: the seed, which is another one for each commit,
+/// chooses the steps. `TRANSLOAD_CRASH_STEPS` beyond their number kills at all.
 const KILLS: u64 = 25;
+
+/// As [`KILLS`], for the case that everybody meets.
+const RESUMED_KILLS: u64 = 60;
 
 /// A migration that nobody has harmed: what every other must end with.
 pub(crate) struct Calm {
@@ -174,7 +177,7 @@ fn killed(victim: &Victim, step: u64) -> Option<String> {
 /// Killed, then resumed.
 pub(crate) fn resumed(settings: &Settings) {
     let calm = Calm::migration();
-    let chosen = settings.chosen(calm.steps.that_change_something(), u64::MAX);
+    let chosen = settings.chosen(calm.steps.that_change_something(), RESUMED_KILLS);
     let count = Count::of("migrate, then resume", &calm.steps);
     settings.each(&chosen, |step| {
         let victim = Victim::new();

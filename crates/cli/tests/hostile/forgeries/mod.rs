@@ -170,24 +170,31 @@ fn forgeries() -> Vec<Forgery> {
 }
 
 /// After a copy one in so many of the listed forgeries is made, the seed decides which: what the
-/// engines' own writers put into other engines was read back by then. `TRANSLOAD_FORGERY_PART=1`
-/// makes all.
+/// engines' own writers put into other engines was read back by then. On the source all are made,
+/// and one in so many is asked for in words as well. `TRANSLOAD_FORGERY_PART=1` makes and asks
+/// for all.
 const PART: u64 = 4;
 
-/// Forges one thing after another in copies of a good home; `least` of them must be possible, and
-/// one in `part` is made.
-fn forge_each(good: &Copy, least: usize, in_words: bool, part: u64) {
+fn part() -> u64 {
+    number("TRANSLOAD_FORGERY_PART").unwrap_or(PART).max(1)
+}
+
+/// Forges one thing after another in copies of a good home; `least` of them must be possible.
+/// One in `part` is made, and one in `part_in_words` looked at in words.
+fn forge_each(good: &Copy, least: usize, part_in_words: u64, part: u64) {
     let clean = transload(&["verify", good.home().to_str().unwrap()]);
     assert_eq!(clean.code, 0, "{}", clean.said);
     let home = Home::read(&good.home());
     let (mut made, mut faults) = (Vec::new(), Vec::new());
-    let first = number("TRANSLOAD_SEED").unwrap_or(1) % part;
+    let seed = number("TRANSLOAD_SEED").unwrap_or(1);
     for forgery in &forgeries() {
         let Some(forged) = (forgery.make)(&home) else { continue };
         made.push(forgery.what);
-        if made.len() as u64 % part != first {
+        let turn = made.len() as u64 + seed;
+        if !turn.is_multiple_of(part) {
             continue;
         }
+        let in_words = turn.is_multiple_of(part_in_words);
         let copy = good.again();
         forged.write(&copy.home());
         faults.extend(forged.faults(forgery.what, &copy.home(), in_words));
@@ -202,12 +209,12 @@ fn forge_both(name: &str, to: &str, least: usize) {
         return;
     }
     let copy = Copy::of(name);
-    forge_each(&copy, least, true, 1);
+    forge_each(&copy, least, part(), 1);
     let home = copy.home();
     let migrated = transload(&["migrate", home.to_str().unwrap(), "--to", to, "--yes"]);
     assert_eq!(migrated.code, 0, "{}", migrated.said);
-    let part = number("TRANSLOAD_FORGERY_PART").unwrap_or(PART).max(1);
-    forge_each(&copy, least, false, part);
+    // Whether a finding is told in words doesn't depend on the engine.
+    forge_each(&copy, least, u64::MAX, part());
 }
 
 #[test]
@@ -231,7 +238,7 @@ fn verify_names_every_record_that_was_forged_in_a_pruned_home_with_orphans() {
     if helper().is_none() {
         return;
     }
-    forge_each(&Copy::of("cosmos-simapp-sdk46-pruned"), 60, true, 1);
+    forge_each(&Copy::of("cosmos-simapp-sdk46-pruned"), 60, part(), 1);
 }
 
 /// Nodes of this release have goleveldb and RocksDB alone.
