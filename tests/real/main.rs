@@ -12,6 +12,7 @@
 
 mod answers;
 mod bank;
+mod between;
 mod chain;
 mod home;
 mod migrating;

@@ -70,11 +70,18 @@ pub(crate) struct Node {
 impl Node {
     /// Starts the home's own software on it.
     pub(crate) fn start(home: &NodeHome) -> Self {
+        Self::start_with(home, &[], &[])
+    }
+
+    /// As [`Node::start`], with further words on the command line and variables.
+    pub(crate) fn start_with(home: &NodeHome, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let log = File::options().create(true).append(true).open(home.log()).unwrap();
         let child = Command::new(home.software.program())
             .args(home.software.start_arguments(home))
             .arg("--home")
             .arg(home.path())
+            .args(words)
+            .envs(variables.iter().copied())
             // The app looks for a folder in the user's home.
             .env("HOME", home.path().parent().unwrap())
             .stdin(Stdio::null())
@@ -117,6 +124,12 @@ impl Node {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         let status = self.wait_for_end();
         assert!(status.success(), "the node stopped with {status}: {}", self.last_words());
+    }
+
+    /// The node ends by itself, and badly, without having served.
+    pub(crate) fn is_refused(mut self) {
+        let status = self.wait_for_end();
+        assert!(!status.success(), "the node ended as if all were well: {}", self.last_words());
     }
 
     fn wait_for_end(&mut self) -> ExitStatus {

@@ -319,7 +319,12 @@ impl<'a> Migration<'a> {
                     let result = self.timed(Phase::Verifying, Self::verify_phase);
                     self.settle(result)?;
                 }
-                State::In(Phase::ReadyToCutOver) => return Ok(()),
+                // A node may have run since: whoever resumes wants what it made copied too.
+                State::In(Phase::ReadyToCutOver) => match self.copy_again_if_changed() {
+                    Ok(true) => {}
+                    Ok(false) => return Ok(()),
+                    Err(error) => return self.settle(Err(error)),
+                },
                 other => {
                     return Err(Error::new(
                         Kind::Refused,
