@@ -82,8 +82,9 @@ impl Node {
             .arg(home.path())
             .args(words)
             .envs(variables.iter().copied())
-            // The app looks for a folder in the user's home.
+            // The app looks for a folder in the user's home, and leaves one among temporary files.
             .env("HOME", home.path().parent().unwrap())
+            .env("TMPDIR", home.path().parent().unwrap())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)

@@ -84,7 +84,10 @@ impl SdkChain {
 
 /// Runs the app's command line and answers what it prints.
 fn app(words: &[&str]) -> String {
-    let output = Command::new(Software::Simapp.program()).args(words).output().unwrap();
+    // It leaves a folder among temporary files each time.
+    let scratch = tempfile::tempdir().unwrap();
+    let mut command = Command::new(Software::Simapp.program());
+    let output = command.args(words).env("TMPDIR", scratch.path()).output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {said}");
     String::from_utf8(output.stdout).unwrap()

@@ -14,6 +14,7 @@ mod bulk;
 mod connection;
 mod cursor;
 pub mod decoders;
+mod eager;
 mod order;
 mod process;
 mod protocol;

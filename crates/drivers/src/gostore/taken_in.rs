@@ -4,6 +4,7 @@
 //! store's folder, complete and synced, when the helper is asked to take them in, which is one
 //! atomic change of the engine's manifest: the chunk is visible whole or not at all.
 
+use super::eager::EagerFile;
 use super::order::{BULK, Order};
 use super::process::Process;
 use super::protocol::{self, kind};
@@ -64,7 +65,7 @@ impl BulkLoad for TableBulk {
 
 /// A table being written.
 struct Growing {
-    writer: TableWriter<BufWriter<File>>,
+    writer: TableWriter<BufWriter<EagerFile>>,
     payload_bytes: u64,
 }
 
@@ -104,14 +105,15 @@ impl TableChunk {
         // Its name is noted first: a file that was made is removed if the chunk is given up.
         self.files.push((name, 0));
         let file = File::create(&path).map_err(|error| Error::io(BULK, &path, error))?;
-        let writer = TableWriter::new(BufWriter::with_capacity(WRITE_BYTES, file), self.format);
+        let out = BufWriter::with_capacity(WRITE_BYTES, EagerFile::new(file));
+        let writer = TableWriter::new(out, self.format);
         Ok(Growing { writer, payload_bytes: 0 })
     }
 
     fn finish_table(&mut self) -> Result<()> {
         let Some(growing) = self.current.take() else { return Ok(()) };
         let finished = growing.writer.finish().and_then(|(table, out)| {
-            out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync_all()?;
+            out.into_inner().map_err(std::io::IntoInnerError::into_error)?.sync()?;
             Ok(table)
         });
         let table = finished.map_err(|error| self.fault(error))?;
