@@ -35,4 +35,6 @@ pub use profile::{
 pub use reform::{Reform, ReformOptions, Reformed};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};
 pub use scan::{Scan, ScanDigest, ScanReceipt};
-pub use store::{BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, WriteBatch, WriteOp};
+pub use store::{
+    BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, TakeValue, WriteBatch, WriteOp,
+};

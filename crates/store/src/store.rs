@@ -1,6 +1,7 @@
 //! The traits: store, snapshot, cursor, writer, bulk load. All object-safe.
 
 use crate::{Capabilities, Error, Guarantees, KeyRange, Result};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use transload_model::engine::Engine;
 
@@ -50,6 +51,10 @@ pub trait Store: Send + Sync {
     fn close(self: Box<Self>) -> Result<()>;
 }
 
+/// Takes the answers of [`Snapshot::get_many`]: the place of a key among those asked for, and its
+/// value. Whoever holds the values says when it is enough.
+pub type TakeValue<'a> = dyn FnMut(usize, Option<Vec<u8>>) -> ControlFlow<()> + 'a;
+
 /// A view of a store that never changes. Shared between threads.
 pub trait Snapshot: Send + Sync {
     /// The value of `key`.
@@ -57,6 +62,22 @@ pub trait Snapshot: Send + Sync {
     /// # Errors
     /// Those of reading; a damaged block is an error, never an absent key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>>;
+
+    /// The values of `keys`, given to `take` one by one in the order of the keys, each as
+    /// [`Snapshot::get`] answers it, until `take` breaks off. A driver whose engine is far away
+    /// answers many keys at once; what it holds meanwhile has a bound of its own, whatever the
+    /// number of keys.
+    ///
+    /// # Errors
+    /// As [`Snapshot::get`]; what was given before stands.
+    fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
+        for (place, key) in keys.iter().enumerate() {
+            if take(place, self.get(key)?).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
 
     /// A cursor over `range`, in ascending key order. Use [`crate::Scan`] around it: that one
     /// checks order, makes errors sticky and gives the receipt.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should panic")]
 
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 use transload_store::contract::{self, Entries, Subject};
 use transload_store::layers::{Call, Fault, Meter, Paces, Throttle, Trouble};
@@ -40,12 +41,12 @@ impl Subject for Layered {
 
 #[test]
 fn the_memory_store_keeps_the_contract() {
-    assert_eq!(contract::run(&Layered::new(|store| store)).len(), 20);
+    assert_eq!(contract::run(&Layered::new(|store| store)).len(), 21);
 }
 
 #[test]
 fn the_meter_layer_keeps_the_contract() {
-    assert_eq!(contract::run(&Layered::new(|store| Box::new(Meter::new(store)))).len(), 20);
+    assert_eq!(contract::run(&Layered::new(|store| Box::new(Meter::new(store)))).len(), 21);
 }
 
 #[test]
@@ -57,14 +58,14 @@ fn the_throttle_layer_keeps_the_contract() {
         }
         Box::new(Throttle::new(store, paces))
     };
-    assert_eq!(contract::run(&Layered::new(slow)).len(), 20);
+    assert_eq!(contract::run(&Layered::new(slow)).len(), 21);
 }
 
 #[test]
 fn the_fault_layer_without_faults_keeps_the_contract() {
     let quiet =
         |store| -> Box<dyn Store> { Box::new(Fault::new(store, Arc::new(|_: Call, _: u64| None))) };
-    assert_eq!(contract::run(&Layered::new(quiet)).len(), 20);
+    assert_eq!(contract::run(&Layered::new(quiet)).len(), 21);
 }
 
 /// A store of `a`, `b` and `c` on which `call` always suffers `trouble`.
@@ -113,4 +114,42 @@ fn each_trouble_befalls_the_calls_it_names_and_is_counted() {
     assert!(walk(Trouble::EndsEarly).is_empty());
     assert_eq!(walk(Trouble::Skips), [b"bvalue"]);
     assert_eq!(walk(Trouble::FlipsBit), [b"avamue", b"bvamue", b"cvamue"]);
+}
+
+#[test]
+fn of_many_keys_at_once_each_is_a_get_that_can_go_wrong() {
+    let keys = [b"a", b"x", b"b", b"c"].map(|key| key.to_vec());
+    let ask = |troubles: [Option<Trouble>; 4], enough: usize| {
+        let entries = [b"a", b"b", b"c"].map(|key| (key.to_vec(), b"value".to_vec()));
+        let calls = move |call: Call, number: u64| match call {
+            // The first call makes the snapshot.
+            Call::Get => troubles[usize::try_from(number).unwrap() - 1],
+            _ => None,
+        };
+        let store = Fault::new(Box::new(MemoryStore::with(entries)), Arc::new(calls));
+        let mut answers = Vec::new();
+        let asked = store.snapshot().unwrap().get_many(&keys, &mut |_, value| {
+            answers.push(value.map(|value| String::from_utf8(value).unwrap()));
+            if answers.len() == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        (answers, asked.err().map(|error| error.kind()), store.calls() - 1, store.suffered())
+    };
+    let value = |text: &str| Some(text.to_owned());
+    let flips = Some(Trouble::FlipsBit);
+    let flipped = vec![value("value"), None, value("vamue"), value("value")];
+    assert_eq!(ask([None, flips, flips, None], 9), (flipped, None, 4, 1));
+    let fails = Some(Trouble::Fails(Kind::Corrupt));
+    let before = vec![value("value"), None];
+    assert_eq!(ask([None, None, fails, None], 9), (before.clone(), Some(Kind::Corrupt), 3, 1));
+    assert_eq!(ask([None, None, fails, None], 2), (before, None, 2, 0));
+}
+
+#[test]
+fn many_keys_at_once_are_metered_like_each_alone() {
+    let entries = [b"a", b"b"].map(|key| (key.to_vec(), b"value".to_vec()));
+    let meter = Meter::new(Box::new(MemoryStore::with(entries)));
+    let keys = [b"a", b"x", b"b"].map(|key| key.to_vec());
+    let take = &mut |_, _| ControlFlow::Continue(());
+    meter.snapshot().unwrap().get_many(&keys, take).unwrap();
+    assert_eq!((meter.reading().entries_read, meter.reading().bytes_read), (2, 12));
 }

@@ -13,6 +13,9 @@ pub(crate) fn answers(bytes: &[u8]) {
     if let Some(again) = decoders::end(bytes) {
         assert_eq!(again, bytes);
     }
+    if let Some(again) = decoders::values(bytes, bytes.len()) {
+        assert_eq!(again, bytes);
+    }
     // Text that is no UTF-8 takes more room once it is replaced, and the rest is ours.
     assert!(decoders::error(bytes).to_string().len() <= 3 * bytes.len() + 512);
 }

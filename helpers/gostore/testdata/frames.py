@@ -23,7 +23,7 @@ DIGEST_NOTHING = bytes.fromhex(
     "af1349b9f5f9a1a6a0404dea36dcc9499bcb25c9adc112b7cc9a93cae41f3262")
 
 VECTORS = {
-    "hello": frame(0x01, b"TLGSTORE" + u16(2) + u16(2)),
+    "hello": frame(0x01, b"TLGSTORE" + u16(3) + u16(3)),
     "hello_range": frame(0x01, b"TLGSTORE" + u16(2) + u16(700)),
     "attach": frame(0x02),
     "open_read_only": frame(0x10, u8(2) + u8(1) + u64(1 << 30) + bs("/données".encode())),
@@ -34,6 +34,7 @@ VECTORS = {
     "release": frame(0x12, u32(7)),
     "get": frame(0x13, u32(7) + bs(b"key")),
     "get_empty_key": frame(0x13, u32(7) + bs(b"")),
+    "get_many": frame(0x1B, u32(7) + u32(2) + bs(b"key") + bs(b"")),
     "scan_all": frame(0x14, u32(7) + rng(b"")),
     "scan_range": frame(0x14, u32(7) + rng(b"a", b"b\xff")),
     "scan_empty_end": frame(0x14, u32(7) + rng(b"", b"")),
@@ -48,7 +49,7 @@ VECTORS = {
     "close": frame(0x19, u8(0)),
     "close_check": frame(0x19, u8(1)),
     "hello_reply": frame(
-        0x81, u16(2) + bs(b"gostore test") + u8(2)
+        0x81, u16(3) + bs(b"gostore test") + u8(2)
         + u8(1) + u32(6) + bs(b"goleveldb v1") + u32(0) + u32(0) + u32(0)
         + u8(2) + u32(11) + bs(b"pebble v1.1.5") + u32(1) + u32(16) + u32(1)),
     "opened": frame(0x82, u32(13) + bs(b"format 13")),
@@ -56,6 +57,7 @@ VECTORS = {
     "value": frame(0x84, b"one"),
     "value_empty": frame(0x84),
     "absent": frame(0x85),
+    "values": frame(0x88, u32(3) + u8(1) + bs(b"one") + u8(0) + u8(1) + bs(b"")),
     "size": frame(0x86, u64(1 << 40)),
     "done": frame(0x87),
     "data": frame(0x90, ENTRIES),

@@ -1,7 +1,7 @@
 //! One socket to the helper: frames out, frames in, and never a wait without an end.
 
 use super::protocol::{self, breach, kind};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 use transload_store::{Error, Kind, Result};
@@ -14,13 +14,20 @@ const READ_STEP_BYTES: usize = 4 << 20;
 /// Memory that a connection keeps between frames; more was for one large entry.
 const KEPT_BYTES_MAX: usize = 4 << 20;
 
+/// Read at a time where a frame begins: most answers are shorter, and need one call.
+const READ_BUFFER_BYTES: usize = 16 << 10;
+
+/// Up to where a frame's header and payload are put together, so that one call sends them.
+const SENT_WHOLE_BYTES: usize = 64 << 10;
+
 /// How long the helper may leave our bytes unread. It reads while it works, so only a stopped
 /// process or a disk that doesn't answer takes so long.
 const SEND_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A socket on which one request is under way at most.
 pub(super) struct Connection {
-    stream: UnixStream,
+    /// Whatever waits here is a frame's: nothing is read but through it.
+    stream: BufReader<UnixStream>,
     frame_bytes_max: usize,
     payload: Vec<u8>,
 }
@@ -36,22 +43,22 @@ impl Connection {
             .set_read_timeout(Some(silence_timeout))
             .and_then(|()| stream.set_write_timeout(Some(SEND_TIMEOUT)))
             .map_err(|error| lost("attach a socket", &error))?;
+        let stream = BufReader::with_capacity(READ_BUFFER_BYTES, stream);
         Ok(Self { stream, frame_bytes_max, payload: Vec::new() })
     }
 
     pub(super) fn stream(&self) -> &UnixStream {
-        &self.stream
+        self.stream.get_ref()
     }
 
     /// Sends a frame.
     pub(super) fn send(&mut self, kind: u8, payload: &[u8]) -> Result<()> {
         let header = frame_header(kind, payload.len())?;
-        let sent = if payload.len() <= 4096 {
-            let mut whole = header.to_vec();
-            whole.extend_from_slice(payload);
-            self.stream.write_all(&whole)
+        let mut stream = self.stream.get_ref();
+        let sent = if payload.len() <= SENT_WHOLE_BYTES {
+            stream.write_all(&[&header[..], payload].concat())
         } else {
-            self.stream.write_all(&header).and_then(|()| self.stream.write_all(payload))
+            stream.write_all(&header).and_then(|()| stream.write_all(payload))
         };
         sent.map_err(|error| lost("send to the helper", &error))
     }
@@ -97,7 +104,7 @@ impl Connection {
 
     fn receive_frame(&mut self) -> Result<u8> {
         let mut header = [0; HEADER_BYTES];
-        self.fill(&mut header)?;
+        fill(&mut self.stream, &mut header)?;
         let length = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
         if length > self.frame_bytes_max {
             return Err(breach(format!(
@@ -105,30 +112,29 @@ impl Connection {
                 self.frame_bytes_max
             )));
         }
-        self.payload.clear();
         if self.payload.capacity() > KEPT_BYTES_MAX && length < KEPT_BYTES_MAX {
             self.payload = Vec::new();
         }
-        while self.payload.len() < length {
-            let step = (length - self.payload.len()).min(READ_STEP_BYTES);
-            self.payload.reserve(step);
-            let read = (&self.stream)
-                .take(step as u64)
-                .read_to_end(&mut self.payload)
-                .map_err(|error| lost("receive from the helper", &error))?;
-            if read < step {
-                return Err(cut());
+        let mut filled = 0;
+        while filled < length {
+            let end = length.min(filled + READ_STEP_BYTES);
+            // What is there of the last frame is overwritten; zeroes cost time.
+            if self.payload.len() < end {
+                self.payload.resize(end, 0);
             }
+            fill(&mut self.stream, &mut self.payload[filled..end])?;
+            filled = end;
         }
+        self.payload.truncate(length);
         Ok(header[4])
     }
+}
 
-    fn fill(&mut self, to: &mut [u8]) -> Result<()> {
-        self.stream.read_exact(to).map_err(|error| match error.kind() {
-            ErrorKind::UnexpectedEof => cut(),
-            _ => lost("receive from the helper", &error),
-        })
-    }
+fn fill(stream: &mut BufReader<UnixStream>, to: &mut [u8]) -> Result<()> {
+    stream.read_exact(to).map_err(|error| match error.kind() {
+        ErrorKind::UnexpectedEof => cut(),
+        _ => lost("receive from the helper", &error),
+    })
 }
 
 /// The header of a frame.
@@ -193,6 +199,30 @@ mod tests {
             drop(theirs);
             let error = connection.receive().expect_err("cut");
             assert_eq!(error.kind(), Kind::HelperLost, "cut to {cut} bytes");
+        }
+    }
+
+    #[test]
+    fn frames_that_arrive_together_or_in_pieces_are_the_same_frames() {
+        let payloads = [&b"one"[..], b"", &[7; 40_000], b"four"];
+        let mut sent = Vec::new();
+        for payload in payloads {
+            sent.extend(frame_header(kind::VALUE, payload.len()).expect("small"));
+            sent.extend_from_slice(payload);
+        }
+        for piece in [sent.len(), 1, 3, 16_384] {
+            let (mut connection, mut theirs) = pair();
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    for bytes in sent.chunks(piece) {
+                        theirs.write_all(bytes).expect("sent");
+                    }
+                });
+                for payload in payloads {
+                    let received = connection.answer("get", kind::VALUE).expect("a frame");
+                    assert_eq!(received, payload, "in pieces of {piece}");
+                }
+            });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::connection::{Connection, frame_header};
 use super::cursor::{LENGTH_BYTES, entry, receive};
-use super::protocol::{self, End, FRAME_BYTES_MAX, Opened, Tally, kind};
+use super::protocol::{self, End, FRAME_BYTES_MAX, Opened, Tally, Values, kind};
 use std::io::Write;
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
@@ -34,6 +34,22 @@ pub fn opened(payload: &[u8]) -> bool {
 #[must_use]
 pub fn end(payload: &[u8]) -> Option<Vec<u8>> {
     End::decode(payload).ok().map(|end| end.encode())
+}
+
+/// The answer to a get of many of `asked` keys, encoded again, if `payload` is one.
+#[must_use]
+pub fn values(payload: &[u8], asked: usize) -> Option<Vec<u8>> {
+    let mut values = Values::new(payload, asked).ok()?;
+    let (mut again, mut count) = (vec![0; 4], 0_u32);
+    while let Some(value) = values.next().ok()? {
+        again.push(u8::from(value.is_some()));
+        if let Some(value) = value {
+            protocol::put_bytes(&mut again, value);
+        }
+        count += 1;
+    }
+    again[..4].copy_from_slice(&count.to_be_bytes());
+    Some(again)
 }
 
 /// The error that `payload` tells of, or is.

@@ -1,10 +1,10 @@
 //! The vectors of `helpers/gostore/testdata/frames.json`, written and read by this side.
 
 use super::connection::frame_header;
-use super::protocol::{self, End, Mode, OpenRequest, Opened, Tally, kind};
+use super::protocol::{self, End, Mode, OpenRequest, Opened, Tally, Values, kind};
 use std::collections::BTreeMap;
 use transload_model::engine::Engine;
-use transload_store::{Effect, KeyRange, Kind, WriteBatch};
+use transload_store::{Effect, KEY_BYTES_MAX, KeyRange, Kind, WriteBatch};
 
 fn vectors() -> BTreeMap<String, Vec<u8>> {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../helpers/gostore/testdata/frames.json");
@@ -55,6 +55,7 @@ fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
         ("release", kind::RELEASE, 7u32.to_be_bytes().to_vec()),
         ("get", kind::GET, protocol::get(7, b"key")),
         ("get_empty_key", kind::GET, protocol::get(7, b"")),
+        ("get_many", kind::GET_MANY, protocol::get_many(7, &[b"key".to_vec(), Vec::new()])),
         ("scan_all", kind::SCAN, protocol::range_of(7, &KeyRange::all())),
         ("scan_range", kind::SCAN, protocol::range_of(7, &KeyRange::new(*b"a", *b"b\xff"))),
         ("scan_empty_end", kind::SCAN, protocol::range_of(7, &KeyRange::new(*b"", *b""))),
@@ -85,13 +86,14 @@ fn written() -> Vec<(&'static str, u8, Vec<u8>)> {
 }
 
 /// What this side only reads; see `answers_are_read_as_they_are_meant`.
-const READ: [&str; 11] = [
+const READ: [&str; 12] = [
     "hello_reply",
     "opened",
     "snapshot_made",
     "value",
     "value_empty",
     "absent",
+    "values",
     "size",
     "done",
     "working",
@@ -123,6 +125,8 @@ fn answers_are_read_as_they_are_meant() {
     assert_eq!((info.engines[1].format_max, info.engines[1].capabilities), (16, 11));
     let opened = Opened::decode(&payload(&vectors, "opened", kind::OPENED)).expect("opened");
     assert_eq!(opened, Opened { format: 13, version: "format 13".into() });
+    let many = payload(&vectors, "values", kind::VALUES);
+    assert_eq!(values(&many, 3).expect("values"), [Some(b"one".to_vec()), None, Some(Vec::new())]);
     let (_, end) = entries();
     assert_eq!(End::decode(&payload(&vectors, "end", kind::END)).expect("an end"), end);
     let error = protocol::decode_error("scan", &payload(&vectors, "error", kind::ERROR));
@@ -133,14 +137,44 @@ fn answers_are_read_as_they_are_meant() {
     assert_eq!((error.kind(), error.effect()), (Kind::NoSpace, Effect::Unknown));
 }
 
+fn values(payload: &[u8], asked: usize) -> transload_store::Result<Vec<Option<Vec<u8>>>> {
+    let mut values = Values::new(payload, asked)?;
+    let mut read = Vec::new();
+    while let Some(value) = values.next()? {
+        read.push(value.map(<[u8]>::to_vec));
+    }
+    Ok(read)
+}
+
+#[test]
+fn more_values_than_were_asked_for_or_none_are_a_breach() {
+    let vectors = vectors();
+    let many = payload(&vectors, "values", kind::VALUES);
+    assert!(values(&many, 4).is_ok());
+    assert_eq!(values(&many, 2).expect_err("too many").kind(), Kind::Protocol);
+    assert_eq!(values(&[0; 4], 2).expect_err("none").kind(), Kind::Protocol);
+}
+
+#[test]
+fn a_request_takes_so_many_keys_and_bytes_and_one_key_of_any_length() {
+    let keys = |count: usize, key_bytes: usize| vec![vec![7; key_bytes]; count];
+    assert_eq!(protocol::keys_of_one_get(&keys(10_000, 8)), protocol::GET_KEYS_MAX);
+    assert_eq!(protocol::keys_of_one_get(&keys(10, (256 << 10) - 4)), 4);
+    assert_eq!(protocol::keys_of_one_get(&keys(3, 2 << 20)), 1);
+    assert_eq!(protocol::keys_of_one_get(&keys(2, KEY_BYTES_MAX + 1)), 0);
+    let mixed = [keys(2, 8), keys(1, KEY_BYTES_MAX + 1), keys(2, 8)].concat();
+    assert_eq!(protocol::keys_of_one_get(&mixed), 2);
+}
+
 #[test]
 fn a_cut_or_longer_answer_is_a_breach() {
     let vectors = vectors();
     type Decode = fn(&[u8]) -> transload_store::Result<()>;
-    let decoders: [(&str, u8, Decode); 3] = [
+    let decoders: [(&str, u8, Decode); 4] = [
         ("hello_reply", kind::HELLO_REPLY, |p| protocol::decode_hello_reply(p).map(|_| ())),
         ("opened", kind::OPENED, |p| Opened::decode(p).map(|_| ())),
         ("end", kind::END, |p| End::decode(p).map(|_| ())),
+        ("values", kind::VALUES, |p| values(p, 3).map(|_| ())),
     ];
     for (name, kind, decode) in decoders {
         let mut whole = payload(&vectors, name, kind);
@@ -164,6 +198,7 @@ proptest::proptest! {
         let _ = protocol::decode_hello_reply(&payload);
         let _ = Opened::decode(&payload);
         let _ = End::decode(&payload);
+        let _ = values(&payload, 50);
         let _ = protocol::decode_error("scan", &payload);
     }
 }

@@ -11,7 +11,7 @@ use transload_store::{Error, KEY_BYTES_MAX, KeyRange, Kind, Result, WriteBatch, 
 
 /// The only version that is spoken. A new kind of frame or another field is a new version: an
 /// older helper would call it a broken frame.
-pub(super) const VERSION: u16 = 2;
+pub(super) const VERSION: u16 = 3;
 const MAGIC: &[u8] = b"TLGSTORE";
 
 /// Longest value that a frame carries: the largest seen in a node's database has 16 MiB.
@@ -22,6 +22,8 @@ pub(super) const FRAME_BYTES_MAX: usize = KEY_BYTES_MAX + VALUE_BYTES_MAX + (32 
 pub(super) const CONTROL_FRAME_BYTES_MAX: usize = 64 << 10;
 /// Where a data frame is sent; a single larger entry makes a larger frame.
 pub(super) const DATA_FRAME_BYTES_TARGET: usize = 1 << 20;
+/// Most keys in one get of many.
+pub(super) const GET_KEYS_MAX: usize = 4096;
 /// Longest path.
 const PATH_BYTES_MAX: usize = 4096;
 /// Most changes in one batch.
@@ -42,6 +44,7 @@ pub(super) mod kind {
     pub(in crate::gostore) const BULK: u8 = 0x18;
     pub(in crate::gostore) const CLOSE: u8 = 0x19;
     pub(in crate::gostore) const TAKE_IN: u8 = 0x1a;
+    pub(in crate::gostore) const GET_MANY: u8 = 0x1b;
     pub(in crate::gostore) const HELLO_REPLY: u8 = 0x81;
     pub(in crate::gostore) const OPENED: u8 = 0x82;
     pub(in crate::gostore) const SNAPSHOT_MADE: u8 = 0x83;
@@ -49,6 +52,7 @@ pub(super) mod kind {
     pub(in crate::gostore) const ABSENT: u8 = 0x85;
     pub(in crate::gostore) const SIZE: u8 = 0x86;
     pub(in crate::gostore) const DONE: u8 = 0x87;
+    pub(in crate::gostore) const VALUES: u8 = 0x88;
     pub(in crate::gostore) const DATA: u8 = 0x90;
     pub(in crate::gostore) const END: u8 = 0x91;
     pub(in crate::gostore) const WORKING: u8 = 0xa0;
@@ -162,7 +166,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    pub(super) fn finish(self) -> Result<()> {
+    pub(super) fn finish(&self) -> Result<()> {
         if self.rest.is_empty() {
             return Ok(());
         }
@@ -250,6 +254,57 @@ pub(super) fn get(snapshot: u32, key: &[u8]) -> Vec<u8> {
     let mut out = snapshot.to_be_bytes().to_vec();
     put_bytes(&mut out, key);
     out
+}
+
+/// How many of the first keys go into one get of many: one at least, unless the first one is too
+/// long for any.
+pub(super) fn keys_of_one_get(keys: &[Vec<u8>]) -> usize {
+    let mut payload_bytes = 0;
+    let fits = |key: &&Vec<u8>| {
+        payload_bytes += 4 + key.len();
+        key.len() <= KEY_BYTES_MAX
+            && (payload_bytes <= DATA_FRAME_BYTES_TARGET || payload_bytes == 4 + key.len())
+    };
+    keys.iter().take(GET_KEYS_MAX).take_while(fits).count()
+}
+
+/// The payload of a get of many.
+pub(super) fn get_many(snapshot: u32, keys: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = snapshot.to_be_bytes().to_vec();
+    out.extend_from_slice(&u32::try_from(keys.len()).unwrap_or(u32::MAX).to_be_bytes());
+    for key in keys {
+        put_bytes(&mut out, key);
+    }
+    out
+}
+
+/// Reads the answer to a get of many: the values of the first of its keys, at least one of them
+/// and at most `asked`, in their order.
+pub(super) struct Values<'a> {
+    fields: Fields<'a>,
+    left: usize,
+}
+
+impl<'a> Values<'a> {
+    pub(super) fn new(payload: &'a [u8], asked: usize) -> Result<Self> {
+        let mut fields = Fields::new(payload);
+        let left = fields.u32()? as usize;
+        if left == 0 || left > asked {
+            return Err(breach(format!("{left} values answer a get of {asked} keys")));
+        }
+        Ok(Self { fields, left })
+    }
+
+    /// The next value, `None` inside for an absent key; `None` at the end.
+    pub(super) fn next(&mut self) -> Result<Option<Option<&'a [u8]>>> {
+        if self.left == 0 {
+            return self.fields.finish().map(|()| None);
+        }
+        self.left -= 1;
+        let present = self.fields.flag()?;
+        let value = present.then(|| self.fields.bytes(VALUE_BYTES_MAX)).transpose()?;
+        Ok(Some(value))
+    }
 }
 
 /// A scan's payload, and that of a question for a range's size.

@@ -2,9 +2,10 @@
 
 use super::cursor::{GostoreCursor, Stream};
 use super::process::Process;
-use super::protocol::{self, Fields, breach, kind};
+use super::protocol::{self, Fields, Values, breach, kind};
+use std::ops::ControlFlow;
 use std::sync::Arc;
-use transload_store::{Cursor, Error, KEY_BYTES_MAX, KeyRange, Kind, Result, Snapshot};
+use transload_store::{Cursor, Error, KEY_BYTES_MAX, KeyRange, Kind, Result, Snapshot, TakeValue};
 
 /// A view of a store, given up when it is dropped.
 pub(super) struct GostoreSnapshot {
@@ -15,6 +16,28 @@ pub(super) struct GostoreSnapshot {
 impl GostoreSnapshot {
     pub(super) fn new(process: Arc<Process>, id: u32) -> Self {
         Self { process, id }
+    }
+
+    /// Hands on what one answer has of the values of `keys`, the first of which has the place
+    /// `from`; the place after the last one, or nothing once `take` has enough.
+    fn get_some(
+        &self,
+        keys: &[Vec<u8>],
+        from: usize,
+        take: &mut TakeValue<'_>,
+    ) -> Result<Option<usize>> {
+        let payload = protocol::get_many(self.id, keys);
+        self.process.exchange("get", kind::GET_MANY, &payload, |connection| {
+            let mut values = Values::new(connection.answer("get", kind::VALUES)?, keys.len())?;
+            let mut place = from;
+            while let Some(value) = values.next()? {
+                if take(place, value.map(<[u8]>::to_vec)).is_break() {
+                    return Ok(None);
+                }
+                place += 1;
+            }
+            Ok(Some(place))
+        })
     }
 }
 
@@ -53,6 +76,23 @@ impl Snapshot for GostoreSnapshot {
                 (kind, _) => Err(breach(format!("a frame of kind {kind:#04x} answers a get"))),
             }
         })
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
+        let mut from = 0;
+        while let Some(rest) = keys.get(from..).filter(|rest| !rest.is_empty()) {
+            let asked = protocol::keys_of_one_get(rest);
+            let next = if asked == 0 {
+                // Too long to be stored.
+                let taken = take(from, None);
+                (taken == ControlFlow::Continue(())).then_some(from + 1)
+            } else {
+                self.get_some(&rest[..asked], from, take)?
+            };
+            let Some(next) = next else { break };
+            from = next;
+        }
+        Ok(())
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {

@@ -1,12 +1,14 @@
 //! Reading: gets, ranges, order, receipts, split points, snapshots that don't move.
 
 use super::{Entries, Part, Subject, awkward_entries, content, numbered_entries};
-use crate::{KeyRange, Kind, Scan, ScanDigest, Snapshot};
+use crate::{KEY_BYTES_MAX, KeyRange, Kind, Scan, ScanDigest, Snapshot};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 pub(super) const PARTS: &[Part] = &[
     ("an_empty_store_has_no_entries", an_empty_store_has_no_entries),
     ("every_entry_is_read_back_exactly", every_entry_is_read_back_exactly),
+    ("many_keys_at_once_are_answered_like_each_alone", many_keys_at_once),
     ("ranges_hold_just_their_keys", ranges_hold_just_their_keys),
     ("receipts_exist_only_at_the_end", receipts_exist_only_at_the_end),
     ("split_points_lie_in_the_range_and_lose_nothing", split_points_lose_nothing),
@@ -35,6 +37,54 @@ fn every_entry_is_read_back_exactly(subject: &dyn Subject) {
         if !entries.contains_key(&absent) && absent.len() <= limit {
             assert_eq!(snapshot.get(&absent).expect("a get"), None, "key {absent:?}");
         }
+    }
+}
+
+fn many_keys_at_once(subject: &dyn Subject) {
+    let limit = subject.filled(&Entries::new()).guarantees().key_bytes_max;
+    let mut entries = awkward_entries(limit);
+    // More than an answer of 1 MiB holds, some of it in values larger than that.
+    entries.extend(numbered_entries(6_000, 300));
+    for number in 0..3 {
+        entries.insert(format!("large/{number}").into_bytes(), vec![number; 2 << 20]);
+    }
+    let store = subject.filled(&entries);
+    let snapshot = store.snapshot().expect("a snapshot");
+    let ask = |keys: &[Vec<u8>], enough: usize| {
+        let mut answers = Vec::new();
+        let asked = snapshot.get_many(keys, &mut |place, value| {
+            assert_eq!(place, answers.len(), "answers come in the order of the keys");
+            answers.push(value);
+            if answers.len() == enough { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        asked.expect("many gets");
+        answers
+    };
+    assert!(ask(&[], usize::MAX).is_empty());
+    let mut keys: Vec<Vec<u8>> = entries.keys().rev().cloned().collect();
+    keys.extend([b"".to_vec(), b"absent".to_vec(), b"large/1".to_vec(), b"large/1".to_vec()]);
+    keys.extend([b"absent".to_vec(), b"n/00000007".to_vec(), b"large/0".to_vec()]);
+    keys.extend([b"value-0".to_vec(), vec![0xff; limit.min(4_096)]]);
+    let expected: Vec<_> = keys.iter().map(|key| entries.get(key).cloned()).collect();
+    for enough in [usize::MAX, 1, 5_000, keys.len() - 4] {
+        let answers = ask(&keys, enough);
+        assert!(answers[..] == expected[..enough.min(keys.len())], "up to {enough}");
+    }
+    let alone = ask(&keys[keys.len() - 9..], usize::MAX);
+    assert!(alone[..] == expected[keys.len() - 9..], "a few of them");
+    // Beyond the limit some engines say that it isn't there, and some refuse the question.
+    let too_long = [b"a".to_vec(), b"k".repeat(KEY_BYTES_MAX + 1)];
+    let mut answers = Vec::new();
+    let asked = snapshot.get_many(&too_long, &mut |_, value| {
+        answers.push(value);
+        ControlFlow::Continue(())
+    });
+    match snapshot.get(&too_long[1]) {
+        Ok(value) => {
+            asked.expect("many gets");
+            assert_eq!(answers, [entries.get(&too_long[0]).cloned(), value]);
+        }
+        Err(error) => assert_eq!(asked.expect_err("a refusal").kind(), error.kind()),
     }
 }
 

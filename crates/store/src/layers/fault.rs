@@ -6,8 +6,9 @@
 
 use crate::{
     BulkLoad, Capabilities, ChunkLoad, Cursor, Durability, Error, Guarantees, KeyRange, Kind,
-    Result, Snapshot, Store, WriteBatch,
+    Result, Snapshot, Store, TakeValue, WriteBatch,
 };
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use transload_model::engine::Engine;
 pub enum Call {
     /// [`Store::snapshot`].
     Snapshot,
-    /// [`Snapshot::get`].
+    /// [`Snapshot::get`], and [`Snapshot::get_many`] once for each key.
     Get,
     /// [`Snapshot::cursor`].
     Cursor,
@@ -95,6 +96,15 @@ impl Script {
                 Ok(None)
             }
             other => Ok(other),
+        }
+    }
+
+    /// Does to a value what befell its get.
+    fn spoil(&self, trouble: Option<Trouble>, found: &mut Option<Vec<u8>>) {
+        if let (Some(Trouble::FlipsBit), Some(value)) = (trouble, found)
+            && flip(value)
+        {
+            self.suffer();
         }
     }
 
@@ -199,12 +209,24 @@ impl Snapshot for FaultySnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let trouble = self.script.enter(Call::Get)?;
         let mut found = self.inner.get(key)?;
-        if let (Some(Trouble::FlipsBit), Some(value)) = (trouble, &mut found)
-            && flip(value)
-        {
-            self.script.suffer();
-        }
+        self.script.spoil(trouble, &mut found);
         Ok(found)
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
+        let mut failure = None;
+        // A key that nobody waits for any more is no call.
+        self.inner.get_many(keys, &mut |place, mut found| match self.script.enter(Call::Get) {
+            Ok(trouble) => {
+                self.script.spoil(trouble, &mut found);
+                take(place, found)
+            }
+            Err(error) => {
+                failure = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        failure.map_or(Ok(()), Err)
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {

@@ -2,7 +2,7 @@
 
 use crate::{
     BulkLoad, Capabilities, ChunkLoad, Cursor, Durability, Guarantees, KeyRange, Result, Snapshot,
-    Store, WriteBatch,
+    Store, TakeValue, WriteBatch,
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +20,13 @@ struct Counters {
 impl Counters {
     fn add(counter: &AtomicU64, amount: usize) {
         counter.fetch_add(amount as u64, Ordering::Relaxed);
+    }
+
+    fn note_value(&self, key: &[u8], value: Option<&[u8]>) {
+        if let Some(value) = value {
+            Self::add(&self.entries_read, 1);
+            Self::add(&self.bytes_read, key.len() + value.len());
+        }
     }
 
     fn note<T>(&self, result: Result<T>) -> Result<T> {
@@ -119,11 +126,15 @@ struct MeteredSnapshot {
 impl Snapshot for MeteredSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.counters.note(self.inner.get(key))?;
-        if let Some(value) = &value {
-            Counters::add(&self.counters.entries_read, 1);
-            Counters::add(&self.counters.bytes_read, key.len() + value.len());
-        }
+        self.counters.note_value(key, value.as_deref());
         Ok(value)
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
+        self.counters.note(self.inner.get_many(keys, &mut |place, value| {
+            self.counters.note_value(&keys[place], value.as_deref());
+            take(place, value)
+        }))
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {

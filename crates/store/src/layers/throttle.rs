@@ -7,7 +7,7 @@
 use super::pace::{Pace, Paces};
 use crate::{
     BulkLoad, Capabilities, ChunkLoad, Cursor, Durability, Guarantees, KeyRange, Result, Snapshot,
-    Store, WriteBatch,
+    Store, TakeValue, WriteBatch,
 };
 use std::sync::Arc;
 use transload_model::engine::Engine;
@@ -72,6 +72,12 @@ impl Paces {
     pub fn snapshot(&self, inner: Arc<dyn Snapshot>) -> Arc<dyn Snapshot> {
         Arc::new(SlowSnapshot { inner, paces: self.clone() })
     }
+
+    /// Waits as long as a single read takes.
+    fn pass_value(&self, key: &[u8], value: Option<&[u8]>) {
+        self.read.pass((key.len() + value.map_or(0, <[u8]>::len)) as u64);
+        self.cpu.pass(0);
+    }
 }
 
 struct SlowSnapshot {
@@ -82,9 +88,15 @@ struct SlowSnapshot {
 impl Snapshot for SlowSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
         let value = self.inner.get(key)?;
-        self.paces.read.pass((key.len() + value.as_ref().map_or(0, Vec::len)) as u64);
-        self.paces.cpu.pass(0);
+        self.paces.pass_value(key, value.as_deref());
         Ok(value)
+    }
+
+    fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
+        self.inner.get_many(keys, &mut |place, value| {
+            self.paces.pass_value(&keys[place], value.as_deref());
+            take(place, value)
+        })
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
@@ -181,6 +193,7 @@ mod tests {
     use super::*;
     use crate::layers::Clock as _;
     use crate::memory::MemoryStore;
+    use std::ops::ControlFlow;
     use std::time::Duration;
 
     const ENTRIES: u32 = 1_000;
@@ -202,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn walks_and_single_reads_keep_the_read_limit_and_writes_are_free_of_it() {
+    fn walks_single_reads_and_many_at_once_keep_the_read_limit_and_writes_are_free_of_it() {
         let (paces, clock) = world();
         paces.read.set(BYTES);
         let store = Throttle::new(Box::new(MemoryStore::new()), paces);
@@ -217,7 +230,9 @@ mod tests {
         for number in 0..ENTRIES {
             snapshot.get(&entry(number).0).unwrap();
         }
-        assert!(takes(&clock, 2 * BYTES, BYTES), "{:?}", clock.now());
+        let keys: Vec<_> = (0..ENTRIES).map(|number| entry(number).0).collect();
+        snapshot.get_many(&keys, &mut |_, _| ControlFlow::Continue(())).unwrap();
+        assert!(takes(&clock, 3 * BYTES, BYTES), "{:?}", clock.now());
     }
 
     #[test]

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -63,7 +64,7 @@ func start(t *testing.T) *peer {
 
 func greeted(t *testing.T) *peer {
 	p := start(t)
-	p.send(p.control, wire.KindHello, wire.Hello{VersionMin: 1, VersionMax: 3}.Encode())
+	p.send(p.control, wire.KindHello, wire.Hello{VersionMin: 1, VersionMax: wire.Version + 1}.Encode())
 	p.want(p.control, wire.KindHelloReply)
 	return p
 }
@@ -212,6 +213,23 @@ func (p *peer) bring(conn net.Conn, engine wire.Engine, path string, count, valu
 	p.want(conn, wire.KindDone)
 }
 
+// wantValues reads the answer to a get of many; nil is an absent key.
+func (p *peer) wantValues(conn net.Conn) (values [][]byte) {
+	p.t.Helper()
+	f := wire.NewFields(p.want(conn, wire.KindValues))
+	for range f.U32("count") {
+		var value []byte
+		if f.Flag("present") {
+			value = append([]byte{}, f.Bytes("value", wire.ValueBytesMax)...)
+		}
+		values = append(values, value)
+	}
+	if err := f.Finish(); err != nil {
+		p.t.Fatal(err)
+	}
+	return values
+}
+
 // drain reads a stream to its end and checks it.
 func (p *peer) drain(conn net.Conn) uint64 {
 	p.t.Helper()
@@ -272,6 +290,14 @@ func TestAWholeLifeOverTheSocket(t *testing.T) {
 			}
 			p.send(conn, wire.KindGet, wire.Get{Snapshot: snapshot, Key: []byte("none")}.Encode())
 			p.want(conn, wire.KindAbsent)
+			p.send(conn, wire.KindGetMany, wire.GetMany{Snapshot: snapshot, Keys: [][]byte{
+				[]byte("z"), []byte("none"), []byte("z"), []byte("k00000001"),
+			}}.Encode())
+			values := p.wantValues(conn)
+			if len(values) != 4 || string(values[0]) != "last" || values[1] != nil ||
+				string(values[2]) != "last" || len(values[3]) != valueBytes {
+				t.Errorf("%q", values)
+			}
 			p.send(conn, wire.KindSplitPoints, wire.SplitPoints{
 				Snapshot: snapshot, ChunkBytes: 16 << 10,
 			}.Encode())
@@ -304,6 +330,34 @@ func TestAWholeLifeOverTheSocket(t *testing.T) {
 			again.want(conn, wire.KindDone)
 		})
 	}
+}
+
+func TestAnAnswerOfManyValuesEndsWhereAFrameDoesAndHasOneAtLeast(t *testing.T) {
+	p, conn, _ := opened(t, wire.EnginePebble1)
+	batch := wire.Batch{}
+	for i, valueBytes := range []int{1000, 2 << 20, 400 << 10, 400 << 10, 400 << 10} {
+		batch.Ops = append(batch.Ops, wire.Op{
+			Op: wire.OpPut, Key: []byte{byte(i)}, Value: bytes.Repeat([]byte{'v'}, valueBytes),
+		})
+	}
+	p.send(conn, wire.KindWrite, batch.Encode())
+	p.want(conn, wire.KindDone)
+	keys := [][]byte{{0}, {9}, {1}, {2}, {9}, {3}, {4}, {9}}
+	request := wire.GetMany{Snapshot: p.snapshot(conn), Keys: keys}
+	var answered []int
+	for len(request.Keys) > 0 {
+		p.send(conn, wire.KindGetMany, request.Encode())
+		count := len(p.wantValues(conn))
+		answered = append(answered, count)
+		request.Keys = request.Keys[count:]
+	}
+	if want := []int{2, 1, 3, 2}; !slices.Equal(answered, want) {
+		t.Errorf("answers of %v values, wanted %v", answered, want)
+	}
+	p.send(conn, wire.KindGetMany, wire.GetMany{Snapshot: 99, Keys: keys}.Encode())
+	p.wantFailure(conn, wire.FailInvalidInput)
+	p.send(conn, wire.KindGetMany, wire.GetMany{Snapshot: 1}.Encode())
+	p.wantFailure(conn, wire.FailProtocol)
 }
 
 func TestAVersionMismatchIsToldAndEndsTheHelper(t *testing.T) {

@@ -118,6 +118,8 @@ func (s *session) single(frame wire.Frame) (reply, error) {
 		return reply{kind: wire.KindDone}, s.server.release(id)
 	case wire.KindGet:
 		return s.get(frame.Payload)
+	case wire.KindGetMany:
+		return s.getMany(frame.Payload)
 	case wire.KindApproximateBytes:
 		return s.approximateBytes(frame.Payload)
 	case wire.KindWrite:
@@ -164,18 +166,46 @@ func (s *session) get(payload []byte) (out reply, err error) {
 		return reply{}, wire.Malformed("get", err)
 	}
 	err = s.withView("get", request.Snapshot, func(view engine.View) error {
-		value, found, err := view.Get(request.Key)
+		value, found, err := valueOf(view, request.Key)
 		out = reply{kind: wire.KindAbsent}
 		if found {
 			out = reply{wire.KindValue, value}
 		}
-		if len(value) > wire.ValueBytesMax {
-			return wire.Fail(wire.FailLimit, "get", "the value of key %s has %d bytes, the limit is %d",
-				wire.Shown(request.Key), len(value), wire.ValueBytesMax)
-		}
 		return err
 	})
 	return out, err
+}
+
+// getMany answers for as many of the first keys as a frame is to hold.
+func (s *session) getMany(payload []byte) (out reply, err error) {
+	request, err := wire.DecodeGetMany(payload)
+	if err != nil {
+		return reply{}, wire.Malformed("get many", err)
+	}
+	values := wire.NewValues()
+	err = s.withView("get many", request.Snapshot, func(view engine.View) error {
+		for _, key := range request.Keys {
+			value, found, err := valueOf(view, key)
+			if err != nil {
+				return err
+			}
+			if !values.Fits(value) {
+				break
+			}
+			values.Add(value, found)
+		}
+		return nil
+	})
+	return reply{wire.KindValues, values.Encode()}, err
+}
+
+func valueOf(view engine.View, key []byte) ([]byte, bool, error) {
+	value, found, err := view.Get(key)
+	if err == nil && len(value) > wire.ValueBytesMax {
+		err = wire.Fail(wire.FailLimit, "get", "the value of key %s has %d bytes, the limit is %d",
+			wire.Shown(key), len(value), wire.ValueBytesMax)
+	}
+	return value, found, err
 }
 
 func (s *session) approximateBytes(payload []byte) (out reply, err error) {

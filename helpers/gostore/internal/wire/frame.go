@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 )
 
 // Kind tells what a frame's payload is.
@@ -25,6 +26,7 @@ const (
 	KindBulk             Kind = 0x18
 	KindClose            Kind = 0x19
 	KindTakeIn           Kind = 0x1a
+	KindGetMany          Kind = 0x1b
 	KindHelloReply       Kind = 0x81
 	KindOpened           Kind = 0x82
 	KindSnapshotMade     Kind = 0x83
@@ -32,6 +34,7 @@ const (
 	KindAbsent           Kind = 0x85
 	KindSize             Kind = 0x86
 	KindDone             Kind = 0x87
+	KindValues           Kind = 0x88
 	KindData             Kind = 0x90
 	KindEnd              Kind = 0x91
 	KindWorking          Kind = 0xa0
@@ -62,14 +65,17 @@ func WriteFrame(w io.Writer, kind Kind, payload []byte) error {
 	if len(payload) <= smallFrameBytes {
 		small, payload = append(small, payload...), nil
 	}
-	_, err := w.Write(small)
-	if err == nil && len(payload) > 0 {
-		_, err = w.Write(payload)
+	if len(payload) == 0 {
+		_, err := w.Write(small)
+		return err
 	}
+	// One system call on a socket, and one wakeup of whoever reads it.
+	parts := net.Buffers{small, payload}
+	_, err := parts.WriteTo(w)
 	return err
 }
 
-// smallFrameBytes is up to where header and payload go out in one write.
+// smallFrameBytes is up to where header and payload are put together.
 const smallFrameBytes = 4096
 
 // ParseHeader splits a header and checks its length against limit.

@@ -50,6 +50,11 @@ func FuzzPayloads(f *testing.F) {
 		same(t, "open", err, open.Encode, payload)
 		get, err := DecodeGet(payload)
 		same(t, "get", err, get.Encode, payload)
+		many, err := DecodeGetMany(payload)
+		same(t, "get many", err, many.Encode, payload)
+		if cap(many.Keys) > len(payload) {
+			t.Fatalf("%d keys are made room for in %d bytes", cap(many.Keys), len(payload))
+		}
 		rangeOf, err := DecodeRangeOf(payload)
 		same(t, "range of", err, rangeOf.Encode, payload)
 		points, err := DecodeSplitPoints(payload)

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -26,6 +27,14 @@ func goldenEntries() (payload []byte, end End) {
 	return payload, tally.End()
 }
 
+func goldenValues() []byte {
+	values := NewValues()
+	values.Add([]byte("one"), true)
+	values.Add(nil, false)
+	values.Add(nil, true)
+	return values.Encode()
+}
+
 // golden is every vector of testdata/frames.json as this side writes it.
 func golden() map[string]Frame {
 	entries, end := goldenEntries()
@@ -42,6 +51,7 @@ func golden() map[string]Frame {
 		"release":        {KindRelease, []byte{0, 0, 0, 7}},
 		"get":            {KindGet, Get{7, []byte("key")}.Encode()},
 		"get_empty_key":  {KindGet, Get{7, nil}.Encode()},
+		"get_many":       {KindGetMany, GetMany{7, [][]byte{[]byte("key"), nil}}.Encode()},
 		"scan_all":       {KindScan, RangeOf{7, Range{}}.Encode()},
 		"scan_range":     {KindScan, RangeOf{7, ranged}.Encode()},
 		"scan_empty_end": {KindScan, RangeOf{7, Range{HasEnd: true}}.Encode()},
@@ -67,6 +77,7 @@ func golden() map[string]Frame {
 		"value":          {KindValue, []byte("one")},
 		"value_empty":    {KindValue, nil},
 		"absent":         {KindAbsent, nil},
+		"values":         {KindValues, goldenValues()},
 		"size":           {KindSize, []byte{0, 0, 1, 0, 0, 0, 0, 0}},
 		"done":           {KindDone, nil},
 		"data":           {KindData, entries},
@@ -128,6 +139,8 @@ func decode(kind Kind, payload []byte) (known bool, err error) {
 		_, err = DecodeOpen(payload)
 	case KindGet:
 		_, err = DecodeGet(payload)
+	case KindGetMany:
+		_, err = DecodeGetMany(payload)
 	case KindScan, KindApproximateBytes:
 		_, err = DecodeRangeOf(payload)
 	case KindSplitPoints:
@@ -206,6 +219,13 @@ func TestAForgedLengthAllocatesNothing(t *testing.T) {
 	_, buffer, err := ReadFrame(bytes.NewReader([]byte{0x10, 0, 0, 0, 0x90, 1}), FrameBytesMax, nil)
 	if !errors.Is(err, io.ErrUnexpectedEOF) || cap(buffer) > readStepBytes {
 		t.Errorf("%v, %d bytes held", err, cap(buffer))
+	}
+	for _, count := range []uint32{0, 2, GetKeysMax + 1, 1 << 31} {
+		forged := binary.BigEndian.AppendUint32([]byte{0, 0, 0, 7}, count)
+		forged = append(forged, 0, 0, 0, 0)
+		if _, err := DecodeGetMany(forged); !errors.Is(err, ErrMalformed) {
+			t.Errorf("%d keys: %v", count, err)
+		}
 	}
 	forged := append([]byte{0}, 0, 0xff, 0xff, 0xff, 1, 0, 0, 0, 0)
 	if _, err := DecodeBatch(forged); !errors.Is(err, ErrMalformed) {

@@ -5,7 +5,7 @@
 package wire
 
 // Version is the only protocol version that this helper speaks.
-const Version uint16 = 2
+const Version uint16 = 3
 
 // Magic opens a hello, so that a stray process that talks to our standard input is noticed.
 const Magic = "TLGSTORE"
@@ -29,6 +29,8 @@ const (
 	PathBytesMax = 4096
 	// TextBytesMax is where the text of an error is cut.
 	TextBytesMax = 8 << 10
+	// GetKeysMax is the largest number of keys in one get of many.
+	GetKeysMax = 4096
 	// BatchOpsMax is the largest number of changes in one batch.
 	BatchOpsMax = 16 << 20
 )

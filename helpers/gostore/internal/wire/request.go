@@ -77,6 +77,81 @@ func DecodeGet(payload []byte) (Get, error) {
 	return g, f.Finish()
 }
 
+// GetMany asks for many values: u32 snapshot, u32 count, and for each key bytes key.
+type GetMany struct {
+	Snapshot uint32
+	Keys     [][]byte
+}
+
+// Encode gives the bytes.
+func (g GetMany) Encode() []byte {
+	out := binary.BigEndian.AppendUint32(nil, g.Snapshot)
+	out = binary.BigEndian.AppendUint32(out, uint32(len(g.Keys)))
+	for _, key := range g.Keys {
+		out = AppendBytes(out, key)
+	}
+	return out
+}
+
+// DecodeGetMany reads what Encode gives; the keys' bytes belong to the frame.
+func DecodeGetMany(payload []byte) (GetMany, error) {
+	f := NewFields(payload)
+	g := GetMany{Snapshot: f.U32("snapshot")}
+	count := f.U32("count")
+	if err := f.Err(); err != nil {
+		return g, err
+	}
+	if count == 0 || count > GetKeysMax || int(count) > f.Left()/getKeyBytesMin {
+		return g, fmt.Errorf("%w: %d keys in %d bytes", ErrMalformed, count, f.Left())
+	}
+	g.Keys = make([][]byte, 0, count)
+	for range count {
+		key := f.Bytes("key", KeyBytesMax)
+		if f.Err() != nil {
+			break
+		}
+		g.Keys = append(g.Keys, key)
+	}
+	return g, f.Finish()
+}
+
+// getKeyBytesMin is what the shortest key takes, so that a forged count allocates nothing.
+const getKeyBytesMin = 4
+
+// Values answers a GetMany for its first keys: u32 count, and for each flag present and, if set,
+// bytes value.
+type Values struct {
+	payload []byte
+	count   uint32
+}
+
+// NewValues begins an answer.
+func NewValues() *Values { return &Values{payload: make([]byte, valuesHeaderBytes)} }
+
+// valuesHeaderBytes is the length of the count.
+const valuesHeaderBytes = 4
+
+// Fits tells whether the next value belongs to this answer. The first one always does.
+func (v *Values) Fits(value []byte) bool {
+	return v.count == 0 || len(v.payload)+5+len(value) <= DataFrameBytesTarget
+}
+
+// Add takes the next value.
+func (v *Values) Add(value []byte, found bool) {
+	v.count++
+	if !found {
+		v.payload = append(v.payload, 0)
+		return
+	}
+	v.payload = AppendBytes(append(v.payload, 1), value)
+}
+
+// Encode gives the bytes.
+func (v *Values) Encode() []byte {
+	binary.BigEndian.PutUint32(v.payload[:valuesHeaderBytes], v.count)
+	return v.payload
+}
+
 // RangeOf names a range of a snapshot, for scans and sizes: u32 snapshot, range.
 type RangeOf struct {
 	Snapshot uint32

@@ -74,7 +74,7 @@ impl Heights<'_, '_> {
     pub(super) fn check_hash_index(&mut self, height: u64, hash: &[u8]) -> Result<()> {
         self.count(checks::HASH_INDEX, 1);
         let key = self.ctx.blocks.physical(table::HASH_INDEX, hash).unwrap_or_default();
-        let stored = self.ctx.blocks.get(table::HASH_INDEX, hash)?;
+        let stored = self.blocks.get(table::HASH_INDEX, hash)?;
         if stored.is_some() {
             self.outcome.hashes_indexed += 1;
         }
@@ -114,7 +114,7 @@ impl Heights<'_, '_> {
         let mut leaves: Vec<Hash> = Vec::new();
         for index in 0..total {
             let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
-            let Some(value) = self.ctx.blocks.get(table::PART, &canonical)? else {
+            let Some(value) = self.blocks.get(table::PART, &canonical)? else {
                 let what = format!("part {index} of {total} is missing");
                 self.part_finding(checks::PART_SET, height, index, what);
                 continue;
@@ -216,7 +216,7 @@ impl Heights<'_, '_> {
         }
         self.check_commit_record(&block, previous);
         self.check_block_evidence(height, &block)?;
-        self.check_index(height, &block)
+        self.check_index(height, &block, bytes)
     }
 
     /// The commit kept for the height below is the one that this block carries.

@@ -1,5 +1,7 @@
 //! What all checks share: the home's databases, its heights, the rules of its release.
 
+use super::ahead::Ahead;
+use super::foresight::HEIGHTS_AHEAD;
 use super::{checks, finding};
 use crate::cometbft::database::{self, Reader};
 use crate::cometbft::home::Release;
@@ -118,10 +120,7 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
     {
         chain_id = meta.header.chain_id.to_vec();
     }
-    let mut first_header = first;
-    while first_header > 1 && blocks.at(block_table::META, first_header - 1)?.is_some() {
-        first_header -= 1;
-    }
+    let first_header = first_header(&blocks, first)?;
     let height = u64::try_from(decoded.last_block_height).unwrap_or(0);
     let stored_release = state.as_ref().map(|s| release_that_wrote(s, height)).transpose()?;
     let rules = ed25519_rules(view, stored_release.flatten(), decoded.software, verdict);
@@ -151,6 +150,25 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
         rules,
         missing: AtomicU64::new(0),
     }))
+}
+
+/// The lowest height from which headers are kept without a gap up to the first block.
+fn first_header(blocks: &Reader<BlockstoreLayout>, first: u64) -> Result<u64> {
+    let mut headers = Ahead::new(blocks);
+    let (mut lowest, mut heights) = (first, 1);
+    while lowest > 1 {
+        let below = lowest.saturating_sub(heights).max(1)..lowest;
+        below.clone().rev().for_each(|height| headers.expect_at(block_table::META, height));
+        for height in below.rev() {
+            if headers.at(block_table::META, height)?.is_none() {
+                return Ok(lowest);
+            }
+            lowest = height;
+        }
+        // Most homes keep none, so the first look is at one.
+        heights = HEIGHTS_AHEAD;
+    }
+    Ok(lowest)
 }
 
 /// A finding about the block store's own state.

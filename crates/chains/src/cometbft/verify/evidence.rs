@@ -1,7 +1,8 @@
 //! Evidence of misbehaviour: the votes in it, and the marks of what blocks carry.
 
+use super::ahead::{Ahead, KEYS_EXPECTED_MAX};
 use super::height::Heights;
-use super::outcome::Outcome;
+use super::outcome::{Carried, Outcome};
 use super::sets::{Set, Sets};
 use super::{Ctx, EvidencePlace, Signed, checks, finding};
 use crate::cometbft::database::{self, Reader};
@@ -94,16 +95,24 @@ pub(super) fn check_database(
     // The node marks evidence when it applies the block that carries it.
     let applied = ctx.state_height.unwrap_or(0);
     let mut known = BTreeSet::new();
-    for carried in &outcome.evidence {
-        let canonical = [&carried.height.to_be_bytes()[..], &carried.hash].concat();
-        if carried.block <= applied {
-            verdict.count(checks::EVIDENCE_MARKER, 1);
-            if evidence.get(table::COMMITTED, &canonical)?.is_none() {
-                let what = format!("evidence that block {} carries isn't marked", carried.block);
-                verdict.find(marker_finding(evidence, &canonical, carried.height, what));
-            }
+    let mut marks = Ahead::new(evidence);
+    let marked_at = |carried: &Carried| [&carried.height.to_be_bytes()[..], &carried.hash].concat();
+    for some in outcome.evidence.chunks(KEYS_EXPECTED_MAX) {
+        for carried in some.iter().filter(|carried| carried.block <= applied) {
+            marks.expect(table::COMMITTED, &marked_at(carried));
         }
-        known.insert(canonical);
+        for carried in some {
+            let canonical = marked_at(carried);
+            if carried.block <= applied {
+                verdict.count(checks::EVIDENCE_MARKER, 1);
+                if marks.get(table::COMMITTED, &canonical)?.is_none() {
+                    let what =
+                        format!("evidence that block {} carries isn't marked", carried.block);
+                    verdict.find(marker_finding(evidence, &canonical, carried.height, what));
+                }
+            }
+            known.insert(canonical);
+        }
     }
     scan(ctx, evidence, &known, verdict)
 }

@@ -1,16 +1,21 @@
 //! One worker's walk over a range of heights.
 
+use super::ahead::Ahead;
 use super::commits::{CANONICAL, EXTENDED, Place, SEEN};
+use super::foresight::Foresight;
 use super::outcome::Outcome;
 use super::sets::{Member, NoSet, Rotation, Set, Sets};
 use super::{Ctx, Signed, checks, finding};
 use crate::cometbft::database;
-use crate::cometbft::layout::{blockstore as table, state as state_table};
+use crate::cometbft::layout::{
+    BlockstoreLayout, StateLayout, TxIndexLayout, blockstore as table, state as state_table,
+};
 use crate::cometbft::signature::Signatures;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
 use crate::cometbft::wire::validators::{CHECKPOINT_INTERVAL, ValidatorsInfo};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use transload_codec::proto::Shape;
@@ -26,6 +31,16 @@ const ROUNDS_MAX: u32 = 10_000;
 pub(super) struct Heights<'c, 'a> {
     pub(super) ctx: &'c Ctx<'a>,
     pub(super) outcome: Outcome,
+    /// Metas and commits.
+    pub(super) records: Ahead<'c, BlockstoreLayout>,
+    /// Parts and the index of hashes.
+    pub(super) blocks: Ahead<'c, BlockstoreLayout>,
+    pub(super) state: Option<Ahead<'c, StateLayout>>,
+    pub(super) index: Option<Ahead<'c, TxIndexLayout>>,
+    pub(super) foresight: Foresight,
+    /// Results of this height or the one before, which are asked for at their height and at the
+    /// next.
+    pub(super) results: BTreeMap<u64, Option<Vec<u8>>>,
     signatures: Signatures<Signed>,
     pub(super) sets: Sets,
     rotation: Option<Rotation>,
@@ -45,6 +60,12 @@ impl<'c, 'a> Heights<'c, 'a> {
         Self {
             ctx,
             outcome: Outcome::new(),
+            records: Ahead::new(&ctx.blocks),
+            blocks: Ahead::new(&ctx.blocks),
+            state: ctx.state.as_ref().map(Ahead::new),
+            index: ctx.tx_index.as_ref().map(Ahead::new),
+            foresight: Foresight::default(),
+            results: BTreeMap::new(),
             signatures: Signatures::new(ctx.rules),
             sets: Sets::default(),
             rotation: None,
@@ -67,6 +88,7 @@ impl<'c, 'a> Heights<'c, 'a> {
             self.previous = Some(Previous { height: before, meta, commit });
         }
         for height in low..=high {
+            self.expect_records(height, high);
             self.check_height(height)?;
             if !each() {
                 return Ok(None);
@@ -89,8 +111,8 @@ impl<'c, 'a> Heights<'c, 'a> {
     }
 
     fn check_height(&mut self, height: u64) -> Result<()> {
-        let stored = self.ctx.blocks.at(table::META, height)?;
-        let commit = self.ctx.blocks.at(table::COMMIT, height)?;
+        let stored = self.records.at(table::META, height)?;
+        let commit = self.records.at(table::COMMIT, height)?;
         self.count(checks::STORE_STATE, 1);
         match &stored {
             Some(value) => {
@@ -100,6 +122,7 @@ impl<'c, 'a> Heights<'c, 'a> {
                         let previous = self.previous.take();
                         self.check_meta(height, &meta, previous.as_ref());
                         if height >= self.ctx.first {
+                            self.expect_blocks(height, &meta);
                             self.check_hash_index(height, meta.block_id.hash)?;
                             self.check_block(height, &meta, previous.as_ref())?;
                             self.check_results(height, &meta)?;
@@ -133,8 +156,8 @@ impl<'c, 'a> Heights<'c, 'a> {
     ) -> Result<()> {
         let set = self.check_set(height, Some(meta.header.validators_hash))?;
         self.check_set_hash_of_next(height, meta)?;
-        let seen = self.ctx.blocks.at(table::SEEN_COMMIT, height)?;
-        let extended = self.ctx.blocks.at(table::EXTENDED_COMMIT, height)?;
+        let seen = self.records.at(table::SEEN_COMMIT, height)?;
+        let extended = self.records.at(table::EXTENDED_COMMIT, height)?;
         self.count(checks::COMMIT_RECORD, 1);
         let kept_whole = (self.ctx.first..self.ctx.last).contains(&height);
         if kept_whole && canonical.is_none() {
@@ -193,17 +216,18 @@ impl<'c, 'a> Heights<'c, 'a> {
         height: u64,
         expected: Option<&[u8]>,
     ) -> Result<Option<Arc<Set>>> {
-        let Some(state) = &self.ctx.state else {
+        let Some(state) = &mut self.state else {
             self.outcome.verdict.skip(checks::VALIDATORS_HASH, 1, "the home has no state.db");
             return Ok(None);
         };
-        if let Some(value) = state.at(state_table::VALIDATORS, height)? {
+        let stored = state.at(state_table::VALIDATORS, height)?;
+        if let Some(value) = &stored {
             self.count(checks::CANONICAL, 1);
-            if let Err(deviation) = shapes::VALIDATORS_INFO.check(&value) {
+            if let Err(deviation) = shapes::VALIDATORS_INFO.check(value) {
                 let what = deviation.to_string();
                 self.state_finding(checks::CANONICAL, state_table::VALIDATORS, height, what);
             }
-            if let Ok(info) = ValidatorsInfo::decode(&value)
+            if let Ok(info) = ValidatorsInfo::decode(value)
                 && info.set_raw.is_some()
                 && !height.is_multiple_of(CHECKPOINT_INTERVAL)
                 && u64::try_from(info.last_height_changed) != Ok(height)
@@ -219,7 +243,7 @@ impl<'c, 'a> Heights<'c, 'a> {
         let wrong = |this: &mut Self, what: String| {
             this.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);
         };
-        match self.sets.at(self.ctx, height)? {
+        match self.sets.of(self.ctx, height, stored.as_deref())? {
             Ok(set) => {
                 if expected.is_some_and(|expected| expected != set.hash) {
                     let at = set.stored_at;

@@ -10,39 +10,59 @@ use super::height::Heights;
 use super::outcome::{Coverage, Outcome};
 use super::{Ctx, checks};
 use crate::cometbft::database;
-use crate::cometbft::layout::{state as state_table, tx_index as table};
+use crate::cometbft::layout::tx_index as table;
 use crate::cometbft::wire::block::Block;
 use crate::cometbft::wire::results::{Results, TxResult};
 use transload_codec::varint::put_varint;
 use transload_model::layout::Layout as _;
-use transload_model::merkle::sha256;
+use transload_model::merkle::Hash;
 use transload_model::report::Verdict;
 use transload_store::Result;
 
 impl Heights<'_, '_> {
-    /// Entries for the transactions of one block.
-    pub(super) fn check_index(&mut self, height: u64, block: &Block<'_>) -> Result<()> {
-        let ctx = self.ctx;
-        let Some(index) = &ctx.tx_index else { return Ok(()) };
-        let stored = match &ctx.state {
-            Some(state) if !block.txs.is_empty() => state.at(state_table::RESULTS, height)?,
-            _ => None,
-        };
-        let results = stored.as_deref().and_then(|value| Results::decode(value).ok());
+    /// Entries for the transactions of one block, which is decoded from `bytes`.
+    pub(super) fn check_index(
+        &mut self,
+        height: u64,
+        block: &Block<'_>,
+        bytes: &[u8],
+    ) -> Result<()> {
+        if self.index.is_none() {
+            return Ok(());
+        }
+        let hashes = self.foresight.hashes(height, bytes, block);
+        self.expect_entries(height, &hashes);
+        if !block.txs.is_empty() {
+            let stored = self.take_results(height)?;
+            self.check_transactions(height, block, &hashes, stored.as_deref())?;
+            self.results.retain(|at, _| at.saturating_add(1) >= height);
+            self.results.insert(height, stored);
+        }
+        self.check_block_entry(height)
+    }
+
+    fn check_transactions(
+        &mut self,
+        height: u64,
+        block: &Block<'_>,
+        hashes: &[Hash],
+        stored: Option<&[u8]>,
+    ) -> Result<()> {
+        let results = stored.and_then(|value| Results::decode(value).ok());
         let results = results.filter(|results| results.txs.len() == block.txs.len());
         let mut missing = Vec::new();
-        for (place, tx) in (0_u32..).zip(&block.txs) {
-            let hash = sha256(tx);
+        for ((place, tx), hash) in (0_u32..).zip(&block.txs).zip(hashes) {
             let result = results.as_ref().map(|results| results.txs[place as usize]);
-            let entry = index.get(table::RESULT, &hash)?;
+            let Some(index) = &mut self.index else { return Ok(()) };
+            let entry = index.get(table::RESULT, hash)?;
             if let Some(entry) = &entry {
-                self.check_result(height, place, tx, &hash, entry, result);
+                self.check_result(height, place, tx, hash, entry, result);
             }
-            match self.check_height_entry(height, place, &hash)? {
+            match self.check_height_entry(height, place, hash)? {
                 false => missing.push(place),
                 true if entry.is_none() => {
                     let what = format!("the result of transaction {place} is missing");
-                    self.index_finding(checks::TX_RESULT, table::RESULT, &hash, height, what);
+                    self.index_finding(checks::TX_RESULT, table::RESULT, hash, height, what);
                 }
                 true => {}
             }
@@ -58,14 +78,15 @@ impl Heights<'_, '_> {
                 self.index_finding(checks::TX_HEIGHT, table::HEIGHT, &canonical, height, what);
             }
         }
-        self.check_block_entry(height)
+        Ok(())
     }
 
     /// Whether the transaction has an entry by height and index.
     fn check_height_entry(&mut self, height: u64, place: u32, hash: &[u8]) -> Result<bool> {
-        let Some(index) = &self.ctx.tx_index else { return Ok(false) };
         for sequence in [Some(0), None] {
             let canonical = table::height_key(height, place, sequence);
+            let Some(index) = &mut self.index else { return Ok(false) };
+            self.foresight.asks_for_both_forms = sequence.is_none();
             let Some(entry) = index.get(table::HEIGHT, &canonical)? else { continue };
             self.count(checks::TX_HEIGHT, 1);
             self.outcome.indexed_heights += 1;
@@ -113,7 +134,7 @@ impl Heights<'_, '_> {
     }
 
     fn check_block_entry(&mut self, height: u64) -> Result<()> {
-        let Some(index) = &self.ctx.tx_index else { return Ok(()) };
+        let Some(index) = &mut self.index else { return Ok(()) };
         let canonical = height.to_be_bytes();
         let present = match index.get(table::BLOCK, &canonical)? {
             Some(entry) => {

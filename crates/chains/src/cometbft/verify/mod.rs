@@ -1,18 +1,20 @@
 //! Recomputes what consensus signed, from the stored bytes, table by table.
 //!
-//! Heights are checked in parallel ranges by point reads, each worker holding one block and one
-//! batch of signatures at a time; then each database is scanned once, so that records which no
-//! check asked for are found too. What is wrong with the content is a finding, never an error:
-//! an error means that the content could not be read.
+//! Heights are checked in parallel ranges, each worker holding one block, one batch of signatures
+//! and a few MiB of the records that come next at a time; then each database is scanned once, so
+//! that records which no check asked for are found too. What is wrong with the content is a
+//! finding, never an error: an error means that the content could not be read.
 //!
 //! Invariant: a check that could not be made is counted as skipped, with the reason.
 
+mod ahead;
 mod application;
 mod block;
 mod checks;
 mod commits;
 mod context;
 mod evidence;
+mod foresight;
 pub(super) mod genesis;
 mod height;
 mod index;

@@ -17,8 +17,10 @@ impl Heights<'_, '_> {
         let Some(below) = height.checked_sub(1).filter(|below| *below >= self.ctx.first) else {
             return Ok(());
         };
-        let Some(state) = &self.ctx.state else { return Ok(()) };
-        let Some(value) = state.at(table::RESULTS, below)? else {
+        if self.state.is_none() {
+            return Ok(());
+        }
+        let Some(value) = self.take_results(below)? else {
             self.outcome.results_missing += 1;
             return Ok(());
         };
@@ -46,16 +48,28 @@ impl Heights<'_, '_> {
         Ok(())
     }
 
+    /// The results of a height, as stored; they aren't kept.
+    pub(super) fn take_results(&mut self, height: u64) -> Result<Option<Vec<u8>>> {
+        if let Some(stored) = self.results.remove(&height) {
+            return Ok(stored);
+        }
+        match &mut self.state {
+            Some(state) => state.at(table::RESULTS, height),
+            None => Ok(None),
+        }
+    }
+
     fn check_params(&mut self, height: u64, meta: &BlockMeta<'_>) -> Result<()> {
-        let Some(state) = &self.ctx.state else {
+        let Some(state) = &mut self.state else {
             self.outcome.verdict.skip(checks::CONSENSUS_HASH, 1, "the home has no state.db");
             return Ok(());
         };
+        let stored = state.at(table::PARAMS, height)?;
         self.count(checks::CONSENSUS_HASH, 1);
         let wrong = |this: &mut Self, what: String| {
             this.state_finding(checks::CONSENSUS_HASH, table::PARAMS, height, what);
         };
-        let Some(value) = state.at(table::PARAMS, height)? else {
+        let Some(value) = stored else {
             wrong(self, "the record of the height's parameters is missing".to_owned());
             return Ok(());
         };

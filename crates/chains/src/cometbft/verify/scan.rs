@@ -2,8 +2,8 @@
 //!
 //! Point reads by height can't see what stands beside: a block above the tip, a part too many, a
 //! hash that no block has. Counting does: what a check verified is a part of the table, and when
-//! both counts agree it is all of it. Only when they differ is a table read again, to name what
-//! is too much.
+//! both counts agree it is all of it. Only when they differ is a table read again, each record
+//! beside the block that it belongs to, to name what is too much.
 
 use super::outcome::Outcome;
 use super::{Ctx, checks, finding};
@@ -41,7 +41,10 @@ pub(super) fn check(
     verdict: &mut Verdict,
 ) -> Result<()> {
     let workers = Workers { count: workers, advance };
-    let blocks = scan_all(&ctx.blocks, workers, &|found| block_record(ctx, found))?;
+    let mut blocks = scan_all(&ctx.blocks, workers, &|found| block_record(ctx, found, &any_part))?;
+    if blocks.count(block_table::PART) != outcome.parts {
+        blocks = scan_all(&ctx.blocks, workers, &|found| block_record(ctx, found, &part_of_block))?;
+    }
     let hashes = blocks.count(block_table::HASH_INDEX);
     if blocks.outside > 0 {
         verdict.limits.push(format!(
@@ -127,7 +130,10 @@ fn extra(height: Option<u64>, what: &str) -> Judged {
     Judged::Wrong(checks::EXTRA, height, what.to_owned())
 }
 
-fn block_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
+/// Judges a part of a block that is kept, by its height and index.
+type JudgePart = dyn Fn(&Ctx<'_>, u64, u32) -> Result<Judged> + Sync;
+
+fn block_record(ctx: &Ctx<'_>, found: &Found<'_>, part: &JudgePart) -> Result<Judged> {
     // Below the first block a killed pruning leaves records; a node never reads them.
     let within = |height: Option<u64>, lowest: u64, what: &str| match height {
         Some(height) if height < lowest => Judged::Outside,
@@ -137,7 +143,7 @@ fn block_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     let height = found.height();
     Ok(match found.table {
         block_table::META => within(height, ctx.first_header, "a block meta stands above the tip"),
-        block_table::PART => part_record(ctx, found)?,
+        block_table::PART => part_record(ctx, found, part)?,
         block_table::COMMIT => {
             within(height, ctx.first_header.saturating_sub(1), "a commit stands above the tip")
         }
@@ -154,7 +160,7 @@ fn block_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     })
 }
 
-fn part_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
+fn part_record(ctx: &Ctx<'_>, found: &Found<'_>, part: &JudgePart) -> Result<Judged> {
     let mut fields = Fields::new(found.canonical);
     let (Ok(height), Ok(index)) = (fields.u64(), fields.u32()) else {
         return Ok(extra(None, "the key of a part isn't one"));
@@ -165,10 +171,18 @@ fn part_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     if height > ctx.last {
         return Ok(extra(Some(height), "a part stands above the tip"));
     }
+    part(ctx, height, index)
+}
+
+/// The count tells whether a block has one too many.
+fn any_part(_: &Ctx<'_>, _: u64, _: u32) -> Result<Judged> {
+    Ok(Judged::Fits)
+}
+
+fn part_of_block(ctx: &Ctx<'_>, height: u64, index: u32) -> Result<Judged> {
     if index == 0 {
         return Ok(Judged::Fits);
     }
-    // Blocks of more than one part are few, so their metas are read once more.
     let meta = ctx.blocks.at(block_table::META, height)?;
     let total = meta.as_deref().and_then(|meta| BlockMeta::decode(meta).ok());
     match total {

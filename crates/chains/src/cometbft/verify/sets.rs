@@ -98,11 +98,24 @@ impl Sets {
         ctx: &Ctx<'_>,
         height: u64,
     ) -> Result<std::result::Result<Arc<Set>, NoSet>> {
-        let Some(state) = &ctx.state else { return Ok(Err(NoSet::NoRecord)) };
-        let Some(value) = state.at(table::VALIDATORS, height)? else {
+        let stored = match &ctx.state {
+            Some(state) => state.at(table::VALIDATORS, height)?,
+            None => None,
+        };
+        self.of(ctx, height, stored.as_deref())
+    }
+
+    /// The same, where the record of `height` was read.
+    pub(super) fn of(
+        &mut self,
+        ctx: &Ctx<'_>,
+        height: u64,
+        stored: Option<&[u8]>,
+    ) -> Result<std::result::Result<Arc<Set>, NoSet>> {
+        let (Some(state), Some(value)) = (&ctx.state, stored) else {
             return Ok(Err(NoSet::NoRecord));
         };
-        let info = match ValidatorsInfo::decode(&value) {
+        let info = match ValidatorsInfo::decode(value) {
             Ok(info) => info,
             Err(error) => return Ok(Err(NoSet::Broken(error.to_string()))),
         };
