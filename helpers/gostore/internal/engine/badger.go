@@ -194,7 +194,7 @@ type badgerView struct {
 	txn *badger.Txn
 }
 
-func (v *badgerView) Get(key []byte) ([]byte, bool, error) {
+func (v *badgerView) Get(into, key []byte) ([]byte, bool, error) {
 	if len(key) == 0 {
 		return nil, false, nil
 	}
@@ -205,7 +205,7 @@ func (v *badgerView) Get(key []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, fromEngine("get", err)
 	}
-	value, err := item.ValueCopy(nil)
+	value, err := item.ValueCopy(into[:0])
 	return value, err == nil, fromEngine("get", err)
 }
 

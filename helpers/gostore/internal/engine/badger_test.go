@@ -85,7 +85,7 @@ func TestABadgerSnapshotDoesNotSeeLaterWrites(t *testing.T) {
 	if err := store.Write([]wire.Op{put("k", "after"), put("l", "")}, true); err != nil {
 		t.Fatal(err)
 	}
-	value, found, err := view.Get([]byte("k"))
+	value, found, err := view.Get(nil, []byte("k"))
 	if err != nil || !found || string(value) != "before" {
 		t.Errorf("%q, %v, %v", value, found, err)
 	}

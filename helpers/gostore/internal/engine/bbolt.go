@@ -143,12 +143,12 @@ type bboltView struct {
 	partsErr  error
 }
 
-func (v *bboltView) Get(key []byte) ([]byte, bool, error) {
+func (v *bboltView) Get(into, key []byte) ([]byte, bool, error) {
 	if len(key) == 0 {
 		return nil, false, nil
 	}
 	value := v.bucket.Get(key)
-	return bytes.Clone(value), value != nil, nil
+	return append(into[:0], value...), value != nil, nil
 }
 
 func (v *bboltView) Iter(r wire.Range) (Iter, error) {

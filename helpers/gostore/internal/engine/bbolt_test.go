@@ -70,7 +70,7 @@ func TestBboltGrowsWhileASnapshotIsHeldThatDoesNotSeeIt(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	value, found, err := view.Get([]byte("k"))
+	value, found, err := view.Get(nil, []byte("k"))
 	if err != nil || !found || string(value) != "before" {
 		t.Errorf("%q, %v, %v", value, found, err)
 	}
@@ -143,7 +143,7 @@ func TestBboltSplitPointsDivideAndAreStored(t *testing.T) {
 		t.Errorf("%d points, %v", len(points), err)
 	}
 	for _, point := range points {
-		if _, found, err := view.Get(point); err != nil || !found {
+		if _, found, err := view.Get(nil, point); err != nil || !found {
 			t.Errorf("%q: %v, %v", point, found, err)
 		}
 	}

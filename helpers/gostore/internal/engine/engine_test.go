@@ -278,11 +278,11 @@ func TestASnapshotDoesNotSeeLaterWrites(t *testing.T) {
 		if err := store.Write([]wire.Op{put("k", "after"), put("l", "")}, true); err != nil {
 			t.Fatal(err)
 		}
-		value, found, err := view.Get([]byte("k"))
+		value, found, err := view.Get(nil, []byte("k"))
 		if err != nil || !found || string(value) != "before" {
 			t.Errorf("%q, %v, %v", value, found, err)
 		}
-		if _, found, err = view.Get([]byte("l")); err != nil || found {
+		if _, found, err = view.Get(nil, []byte("l")); err != nil || found {
 			t.Errorf("found %v, %v", found, err)
 		}
 		if err := errors.Join(view.Close(), store.Close(false)); err != nil {
@@ -314,7 +314,7 @@ func TestTheLargestKeyAndValueGoThrough(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, k := range [][]byte{key, loaded} {
-			got, found, err := view.Get(k)
+			got, found, err := view.Get(nil, k)
 			if err != nil || !found || !bytes.Equal(got, value) {
 				t.Errorf("%d bytes, %v, %v", len(got), found, err)
 			}

@@ -146,7 +146,7 @@ type goleveldbView struct {
 	snapshot *leveldb.Snapshot
 }
 
-func (v *goleveldbView) Get(key []byte) ([]byte, bool, error) {
+func (v *goleveldbView) Get(_, key []byte) ([]byte, bool, error) {
 	value, err := v.snapshot.Get(key, nil)
 	if errors.Is(err, leveldb.ErrNotFound) {
 		return nil, false, nil

@@ -129,7 +129,7 @@ type pebble1View struct {
 	snapshot *pebble.Snapshot
 }
 
-func (v *pebble1View) Get(key []byte) ([]byte, bool, error) {
+func (v *pebble1View) Get(into, key []byte) ([]byte, bool, error) {
 	value, closer, err := v.snapshot.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -137,7 +137,7 @@ func (v *pebble1View) Get(key []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, fromEngine("get", err)
 	}
-	owned := append([]byte(nil), value...)
+	owned := append(into[:0], value...)
 	return owned, true, fromEngine("get", closer.Close())
 }
 

@@ -137,7 +137,7 @@ type pebble2View struct {
 	snapshot *pebble.Snapshot
 }
 
-func (v *pebble2View) Get(key []byte) ([]byte, bool, error) {
+func (v *pebble2View) Get(into, key []byte) ([]byte, bool, error) {
 	value, closer, err := v.snapshot.Get(key)
 	if errors.Is(err, pebble.ErrNotFound) {
 		return nil, false, nil
@@ -145,7 +145,7 @@ func (v *pebble2View) Get(key []byte) ([]byte, bool, error) {
 	if err != nil {
 		return nil, false, fromEngine("get", err)
 	}
-	owned := append([]byte(nil), value...)
+	owned := append(into[:0], value...)
 	return owned, true, fromEngine("get", closer.Close())
 }
 

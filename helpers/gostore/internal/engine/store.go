@@ -40,8 +40,8 @@ type Taker interface {
 
 // View is a snapshot. It is used by several goroutines.
 type View interface {
-	// Get gives a copy of the value, or found false.
-	Get(key []byte) (value []byte, found bool, err error)
+	// Get gives a copy of the value, in the memory of into where that is enough, or found false.
+	Get(into, key []byte) (value []byte, found bool, err error)
 	// Iter walks a range that isn't empty.
 	Iter(r wire.Range) (Iter, error)
 	// Size is about how many bytes the keys from first to last, both included, take on disk.

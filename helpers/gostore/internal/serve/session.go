@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"gostore/internal/engine"
@@ -66,6 +67,8 @@ var errGone = errors.New("the peer has gone")
 type reply struct {
 	kind    wire.Kind
 	payload []byte
+	// release is called once the payload is sent; nil where nobody wants its memory back.
+	release func()
 }
 
 // answer handles one request. Its error means that the socket is of no use any more; failures of
@@ -83,7 +86,11 @@ func (s *session) answer(frame wire.Frame) error {
 		var out reply
 		out, err = s.await(func() (reply, error) { return s.single(frame) })
 		if err == nil {
-			return wire.WriteFrame(s.conn, out.kind, out.payload)
+			err = wire.WriteFrame(s.conn, out.kind, out.payload)
+			if out.release != nil {
+				out.release()
+			}
+			return err
 		}
 	}
 	var failure *wire.Failure
@@ -140,7 +147,7 @@ func (s *session) open(payload []byte) (reply, error) {
 		return reply{}, err
 	}
 	format, version := store.Format()
-	return reply{wire.KindOpened, wire.Opened{Format: format, Version: version}.Encode()}, nil
+	return reply{kind: wire.KindOpened, payload: wire.Opened{Format: format, Version: version}.Encode()}, nil
 }
 
 func (s *session) snapshot(payload []byte) (reply, error) {
@@ -157,7 +164,7 @@ func (s *session) snapshot(payload []byte) (reply, error) {
 		return reply{}, err
 	}
 	id, err := s.server.keep(view)
-	return reply{wire.KindSnapshotMade, binary.BigEndian.AppendUint32(nil, id)}, err
+	return reply{kind: wire.KindSnapshotMade, payload: binary.BigEndian.AppendUint32(nil, id)}, err
 }
 
 func (s *session) get(payload []byte) (out reply, err error) {
@@ -166,10 +173,10 @@ func (s *session) get(payload []byte) (out reply, err error) {
 		return reply{}, wire.Malformed("get", err)
 	}
 	err = s.withView("get", request.Snapshot, func(view engine.View) error {
-		value, found, err := valueOf(view, request.Key)
+		value, found, err := valueOf(view, nil, request.Key)
 		out = reply{kind: wire.KindAbsent}
 		if found {
-			out = reply{wire.KindValue, value}
+			out = reply{kind: wire.KindValue, payload: value}
 		}
 		return err
 	})
@@ -182,25 +189,44 @@ func (s *session) getMany(payload []byte) (out reply, err error) {
 	if err != nil {
 		return reply{}, wire.Malformed("get many", err)
 	}
-	values := wire.NewValues()
+	held := manyPool.Get().(*many)
+	held.values.Reset()
 	err = s.withView("get many", request.Snapshot, func(view engine.View) error {
 		for _, key := range request.Keys {
-			value, found, err := valueOf(view, key)
+			value, found, err := valueOf(view, held.scratch, key)
 			if err != nil {
 				return err
 			}
-			if !values.Fits(value) {
+			if cap(value) > cap(held.scratch) && cap(value) <= wire.DataFrameBytesTarget {
+				held.scratch = value
+			}
+			if !held.values.Fits(value) {
 				break
 			}
-			values.Add(value, found)
+			held.values.Add(value, found)
 		}
 		return nil
 	})
-	return reply{wire.KindValues, values.Encode()}, err
+	answer := held.values.Encode()
+	release := func() {
+		// One large value must not hold its memory for ever.
+		if cap(answer) <= 2*wire.DataFrameBytesTarget {
+			manyPool.Put(held)
+		}
+	}
+	return reply{kind: wire.KindValues, payload: answer, release: release}, err
 }
 
-func valueOf(view engine.View, key []byte) ([]byte, bool, error) {
-	value, found, err := view.Get(key)
+// many is the memory of an answer to getMany: the collector would else be busy with little but it.
+type many struct {
+	values  *wire.Values
+	scratch []byte
+}
+
+var manyPool = sync.Pool{New: func() any { return &many{values: wire.NewValues()} }}
+
+func valueOf(view engine.View, into, key []byte) ([]byte, bool, error) {
+	value, found, err := view.Get(into, key)
 	if err == nil && len(value) > wire.ValueBytesMax {
 		err = wire.Fail(wire.FailLimit, "get", "the value of key %s has %d bytes, the limit is %d",
 			wire.Shown(key), len(value), wire.ValueBytesMax)
@@ -215,7 +241,7 @@ func (s *session) approximateBytes(payload []byte) (out reply, err error) {
 	}
 	err = s.withView("approximate bytes", request.Snapshot, func(view engine.View) error {
 		size, err := engine.ApproximateBytes(view, request.Range)
-		out = reply{wire.KindSize, binary.BigEndian.AppendUint64(nil, size)}
+		out = reply{kind: wire.KindSize, payload: binary.BigEndian.AppendUint64(nil, size)}
 		return err
 	})
 	return out, err

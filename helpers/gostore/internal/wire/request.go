@@ -126,7 +126,12 @@ type Values struct {
 }
 
 // NewValues begins an answer.
-func NewValues() *Values { return &Values{payload: make([]byte, valuesHeaderBytes)} }
+func NewValues() *Values {
+	return &Values{payload: make([]byte, valuesHeaderBytes, DataFrameBytesTarget)}
+}
+
+// Reset begins another answer in the memory of the last.
+func (v *Values) Reset() { v.payload, v.count = v.payload[:valuesHeaderBytes], 0 }
 
 // valuesHeaderBytes is the length of the count.
 const valuesHeaderBytes = 4

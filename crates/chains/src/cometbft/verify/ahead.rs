@@ -15,9 +15,11 @@ use transload_store::Result;
 /// Keys that are expected at a time, about: one request to a helper takes as many.
 pub(super) const KEYS_EXPECTED_MAX: usize = 4_096;
 
-/// Bytes of keys and values that are held, and the last value above it: as much as a helper sends
-/// at once. More would hardly be faster, and every worker holds four times as much.
-const HELD_BYTES_MAX: usize = 1 << 20;
+/// Bytes of keys and values that are held, and the last value above it. A helper sends 1 MiB at
+/// once, less what the next value would have been too much: with a limit above that, most of a
+/// second frame would be sent for nothing. More would hardly be faster, and every worker holds
+/// four times as much.
+const HELD_BYTES_MAX: usize = 896 << 10;
 
 /// One database and what is expected of it.
 pub(super) struct Ahead<'r, L> {

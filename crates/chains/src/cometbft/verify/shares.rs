@@ -17,10 +17,10 @@ const HEIGHT_NANOS: u64 = 150_000;
 const SIGNATURE_NANOS: u64 = 12_000;
 
 /// A byte of a block, which is hashed as a part and as a transaction.
-const BLOCK_BYTE_NANOS: u64 = 3;
+const BLOCK_BYTE_NANOS: u64 = 6;
 
 /// A byte in a scan.
-const SCAN_BYTE_NANOS: u64 = 2;
+const SCAN_BYTE_NANOS: u64 = 3;
 
 /// A byte of an application: its entries are small, and are joined with their children.
 const APPLICATION_BYTE_NANOS: u64 = 50;
