@@ -159,7 +159,10 @@ mod tests {
         let told = told.into_inner().unwrap();
         assert!(told.windows(2).all(|pair| pair[0].0 <= pair[1].0), "{told:?}");
         assert!(told.iter().all(|(done, total)| *done < *total && *total == shares.total()));
-        assert_eq!(told[10].0, 10 * (HEIGHT_NANOS + 4 * SIGNATURE_NANOS) + 3 * 30_000);
+        assert_eq!(
+            told[10].0,
+            10 * (HEIGHT_NANOS + 4 * SIGNATURE_NANOS) + BLOCK_BYTE_NANOS * 30_000
+        );
     }
 
     #[test]
