@@ -179,14 +179,21 @@ impl Context {
         }
     }
 
-    /// A folder that goes away with the command: in `--scratch`, else the system's.
+    /// A folder that goes away with the command: in `--scratch`, else in the `.transload` of the
+    /// home at `path`, if there is one or if the system's folder is on another volume, else the
+    /// system's.
     ///
     /// # Errors
     /// [`Kind::Refused`] when it can't be made.
-    pub(crate) fn scratch(&self) -> Result<tempfile::TempDir> {
+    pub(crate) fn scratch(&self, path: &Path) -> Result<tempfile::TempDir> {
+        let make = |dir: &Path| tempfile::Builder::new().prefix("transload-").tempdir_in(dir);
+        let system = std::env::temp_dir();
         let made = match &self.common.scratch {
-            Some(dir) => tempfile::Builder::new().prefix("transload-").tempdir_in(dir),
-            None => tempfile::Builder::new().prefix("transload-").tempdir(),
+            Some(dir) => make(dir),
+            // A home that may not be written to is read from elsewhere.
+            None => scratch_in_home(path, &system)
+                .and_then(|dir| make(&dir).ok())
+                .map_or_else(|| make(&system), Ok),
         };
         made.map_err(|error| {
             Error::new(Kind::Refused, "make a scratch folder", error.to_string())
@@ -199,7 +206,7 @@ impl Context {
     /// # Errors
     /// [`Kind::Refused`] when it can't be made.
     pub(crate) fn named_scratch(&self) -> Result<Option<tempfile::TempDir>> {
-        self.common.scratch.is_some().then(|| self.scratch()).transpose()
+        self.common.scratch.as_deref().map(|dir| self.scratch(dir)).transpose()
     }
 
     /// Opens the home or database at `path`.
@@ -258,4 +265,16 @@ impl Context {
 fn helper_beside_this_program() -> Option<PathBuf> {
     let helper = std::env::current_exe().ok()?.with_file_name("transload-gostore");
     helper.is_file().then_some(helper)
+}
+
+/// A running node's files are linked, which takes a folder on their own volume.
+fn scratch_in_home(home: &Path, system: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::MetadataExt as _;
+    let data = std::fs::metadata(home.join("data")).ok()?;
+    let own = home.join(".transload");
+    let elsewhere = std::fs::metadata(system).is_ok_and(|system| system.dev() != data.dev());
+    if elsewhere && !own.exists() {
+        std::fs::create_dir(&own).ok()?;
+    }
+    own.is_dir().then_some(own)
 }

@@ -10,7 +10,7 @@ use transload_store::Kind;
 pub(crate) fn file(bytes: &[u8]) {
     with_file(bytes, |path| {
         if let Ok(found) = recognise::recognise(path) {
-            let engines = [Engine::Redb, Engine::Sqlite, Engine::Lmdb];
+            let engines = [Engine::Redb, Engine::Sqlite, Engine::Lmdb, Engine::Bbolt];
             assert!(engines.contains(&found.engine), "{found:?}");
             assert_eq!(found.bytes_on_disk, bytes.len() as u64);
         }

@@ -37,7 +37,8 @@ struct Key {
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Diff) -> Result<Exit> {
-    let (left_scratch, right_scratch) = (context.scratch()?, context.scratch()?);
+    let (left_scratch, right_scratch) =
+        (context.scratch(&args.left)?, context.scratch(&args.right)?);
     let left = context.open(&args.left, None, left_scratch.path())?;
     let right = context.open(&args.right, None, right_scratch.path())?;
     let (_, left_dataset) = read_through(context, &left)?;

@@ -10,7 +10,7 @@ use transload_engine::Result;
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Inspect) -> Result<Exit> {
-    let scratch = context.scratch()?;
+    let scratch = context.scratch(&args.target.path)?;
     let open = context.open(&args.target.path, args.target.space.as_deref(), scratch.path())?;
     let document = if args.quick {
         HomeDocument::new("inspect", &open, &BTreeMap::new(), None, None)

@@ -12,7 +12,7 @@ pub(crate) fn run(context: &Context, args: &Prove) -> Result<Exit> {
     let table = TableName::new(args.table.clone()).map_err(|error| usage(error.to_string()))?;
     let key =
         hex::decode(&args.key).map_err(|_| usage("the key is given in hex digits".to_owned()))?;
-    let scratch = context.scratch()?;
+    let scratch = context.scratch(&args.path)?;
     let open = context.open(&args.path, None, scratch.path())?;
     let (watch, screen) = context.watch()?;
     let proof = prove(&open, &table, &key, context.tally_options(), &watch);

@@ -10,7 +10,7 @@ use transload_model::commitment::Dataset;
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Target) -> Result<Exit> {
-    let scratch = context.scratch()?;
+    let scratch = context.scratch(&args.path)?;
     let open = context.open(&args.path, args.space.as_deref(), scratch.path())?;
     let (tallies, dataset) = read_through(context, &open)?;
     let document = HomeDocument::new("root", &open, &tallies, Some(&dataset), None);

@@ -12,7 +12,7 @@ use transload_store::{TrustInput, VerifyOptions};
 
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
-    let scratch = context.scratch()?;
+    let scratch = context.scratch(&args.target.path)?;
     let (watch, screen) = context.watch()?;
     let watch = watch.at_pace(args.pace.limits());
     let pulse = Pulse::start(&watch);
@@ -22,7 +22,7 @@ pub(crate) fn run(context: &Context, args: &Verify) -> Result<Exit> {
     let read = read_through_with(context, &open, &watch);
     screen.finish();
     let (tallies, dataset) = read?;
-    let joins = context.scratch()?;
+    let joins = context.scratch(&args.target.path)?;
     let anchor = args.trust.trust_height.zip(args.trust.trust_hash.map(|hash| hash.0));
     let options = VerifyOptions {
         trust: TrustInput { anchor },

@@ -11,7 +11,9 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
-use transload_engine::{Error, Kind, Result, SoakCheck, current_plan, phase::Phase, state_dir_of};
+use transload_engine::{
+    Error, Kind, Result, SoakCheck, Watch, current_plan, phase::Phase, state_dir_of,
+};
 use transload_model::report::CheckCount;
 
 /// How often the node is asked.
@@ -36,6 +38,10 @@ struct Document {
 /// Runs the command.
 pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     let plan = current_plan(&state_dir_of(&args.home))?;
+    let (watch, screen) = context.watch()?;
+    screen.finish();
+    // Before the swap, or after the way back, no new database is in use.
+    look(context, args, &watch, Look::AtThePhase)?;
     let at_swap = plan.home.height_last.unwrap_or(0);
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(ANSWER_WITHIN)).build().into();
@@ -46,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
         if let Ok((height, catching_up)) = answer
             && height > at_swap
         {
-            let look = look(context, args)?;
+            let look = look(context, args, &watch, Look::AtTheDatabases)?;
             // What the node says may be ahead of what it has written.
             let is_written = look.as_ref().is_none_or(SoakCheck::has_proven_itself);
             if is_written {
@@ -63,6 +69,7 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
                 return Ok(Exit::Done);
             }
         }
+        watch.go_on("wait for the node")?;
         if began.elapsed() >= Duration::from_secs(args.timeout) {
             let last = match answer {
                 Ok((height, _)) => format!("the node is still at height {height}"),
@@ -76,19 +83,31 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     }
 }
 
-/// Looks at the databases as the node has left them. Nothing to look at unless the home soaks.
-fn look(context: &Context, args: &Arguments) -> Result<Option<SoakCheck>> {
-    let (watch, screen) = context.watch()?;
+#[derive(PartialEq)]
+enum Look {
+    AtThePhase,
+    AtTheDatabases,
+}
+
+/// Looks at the databases as the node has left them. Nothing to look at once the soak is over;
+/// refused where the node is on its old databases.
+fn look(
+    context: &Context,
+    args: &Arguments,
+    watch: &Watch,
+    look: Look,
+) -> Result<Option<SoakCheck>> {
     let profiles = context.profiles();
-    let look = context.begun_migration(&args.home, &profiles, &watch).and_then(|mut migration| {
-        if migration.state()?.phase() == Phase::Soaking {
-            migration.check_soak().map(Some)
-        } else {
-            Ok(None)
+    let mut migration = context.begun_migration(&args.home, &profiles, watch)?;
+    let state = migration.state()?;
+    match state.phase() {
+        Phase::Soaking if look == Look::AtTheDatabases => migration.check_soak().map(Some),
+        Phase::Soaking | Phase::Finalized => Ok(None),
+        _ => {
+            let what = format!("the migration is {state}: the node isn't on new databases");
+            Err(Error::new(Kind::Refused, "wait for the node", what).next(state.next_step()))
         }
-    });
-    screen.finish();
-    look
+    }
 }
 
 fn text(document: &Document) -> String {

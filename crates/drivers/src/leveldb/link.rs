@@ -137,7 +137,7 @@ fn link_either(dir: &Path, into: &Path, names: [String; 2]) -> Result<Option<Str
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) if error.kind() == ErrorKind::CrossesDevices => {
                 let what = "a database in use is read through hard links, which need a scratch \
-                            folder on its own file system";
+                            folder on its own file system (--scratch)";
                 return Err(no_links(dir, into, what, error));
             }
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {

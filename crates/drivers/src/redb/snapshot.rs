@@ -62,8 +62,10 @@ fn first_key_of_leaf(page: &[u8]) -> Option<&[u8]> {
 
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        let value = asked("get", &self.shared.path, || self.table.get(key))?;
-        Ok(value.map(|value| value.value().to_vec()))
+        // A damaged page may also say that a value lies beyond it.
+        asked("get", &self.shared.path, || {
+            Ok::<_, redb::StorageError>(self.table.get(key)?.map(|value| value.value().to_vec()))
+        })
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
@@ -79,10 +81,11 @@ impl Snapshot for RedbSnapshot {
         let mut entries = self.range(range)?;
         let ends = asked("split points", &self.shared.path, || {
             let first = entries.next().transpose()?;
-            Ok::<_, redb::StorageError>(first.zip(entries.next_back().transpose()?))
+            let ends = first.zip(entries.next_back().transpose()?);
+            let range = ends.map(|(first, last)| KeyRange::new(first.0.value(), last.0.value()));
+            Ok::<_, redb::StorageError>(range)
         })?;
-        let Some((first, last)) = ends else { return Ok(Vec::new()) };
-        let between = KeyRange::new(first.0.value(), last.0.value());
+        let Some(between) = ends else { return Ok(Vec::new()) };
         Ok(self.samples()?.split_points(&between, chunk_bytes))
     }
 
@@ -106,10 +109,15 @@ impl Cursor for RedbCursor {
             return Err(Error::new(Kind::Corrupt, "scan", "this scan has failed before")
                 .with("path", self.shared.path.display().to_string()));
         }
-        let next = asked("scan", &self.shared.path, || self.entries.next().transpose());
+        let (entries, lent) = (&mut self.entries, &mut self.lent);
+        let next = asked("scan", &self.shared.path, || {
+            let next = entries.next().transpose()?;
+            Ok::<_, redb::StorageError>(next.map(|entry| {
+                let (key, value) = lent.insert(entry);
+                (key.value(), value.value())
+            }))
+        });
         self.failed = next.is_err();
-        let Some(entry) = next? else { return Ok(None) };
-        let (key, value) = self.lent.insert(entry);
-        Ok(Some((key.value(), value.value())))
+        next
     }
 }

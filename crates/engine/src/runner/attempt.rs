@@ -115,8 +115,11 @@ impl Migration<'_> {
         let Some(what) = self.changed_source()? else { return Ok(false) };
         let reason = format!("the source changed since it was copied ({what}): copied again");
         self.watch.tell(transload_observe::Event::Notice { text: reason.clone() });
-        self.new_attempt()?;
+        // In this order: killed between the two, the old attempt is Copying and its source has
+        // changed, which is seen again. The other way round the new one would pass for verified.
         self.apply(Event::SourceChanged, &reason)?;
+        self.watch.step("source changed: to be copied again");
+        self.new_attempt()?;
         Ok(true)
     }
 

@@ -182,8 +182,8 @@ mod tests {
     #[test]
     fn no_more_is_held_than_the_limit_allows_and_one_value() {
         let heights: Vec<u64> = (0..60).collect();
-        assert_eq!(ask(HELD_BYTES_MAX / 3, &heights, &heights), (0, 10));
-        assert_eq!(ask(HELD_BYTES_MAX, &heights, &heights), (0, 30));
+        assert_eq!(ask(HELD_BYTES_MAX / 3, &heights, &heights), (0, 11));
+        assert_eq!(ask(HELD_BYTES_MAX, &heights, &heights), (0, 31));
     }
 
     #[test]

@@ -231,7 +231,9 @@ impl<'a> Group<'a> {
         if begin.checked_add(self.count).is_none() {
             return Err(self.too_many());
         }
-        let later_root = self.later_root.filter(|_| self.own_root.is_none() && !self.has_zero);
+        // What stands at nonce 0 answers for nonce 1.
+        let is_free = self.own_root.is_none() && !self.has_zero && !self.has_one;
+        let later_root = self.later_root.filter(|_| is_free);
         let shared = (self.has_one || self.has_zero) && self.own_root.is_some();
         let own_root = self.own_root;
         let mut right: Vec<u16> = Vec::new();

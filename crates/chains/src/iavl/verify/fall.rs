@@ -18,6 +18,8 @@ use transload_store::sort::{Sequence, Sorted, Sorter, SpoolReader, Spooled};
 pub(super) struct Form {
     /// The last version that has a root.
     pub(super) latest: Option<u64>,
+    /// The last version that has a root of the 0.x form.
+    pub(super) last_legacy: Option<u64>,
     /// Collect the latest version's leaves for the fast index.
     pub(super) fast: bool,
 }
@@ -72,6 +74,8 @@ struct Descent<'a, 's> {
     orphans: Sorter<'a>,
     /// Nodes of a version above the last one that has a root.
     unfinished: u64,
+    /// Roots of the 0.x form that IAVL 1.x copied to nonce 0 and a rollback left there.
+    left_copies: u64,
     record: Vec<u8>,
 }
 
@@ -85,7 +89,8 @@ pub(super) fn check<'a>(
     orphans: Sorter<'a>,
     verdict: &mut Verdict,
 ) -> Result<Fallen<'a>> {
-    let mut descent = Descent { store, form, index, orphans, unfinished: 0, record: Vec::new() };
+    let mut descent =
+        Descent { store, form, index, orphans, unfinished: 0, left_copies: 0, record: Vec::new() };
     let mut carried = Spooled::default();
     let mut fresh = marks;
     let mut progress = store.join(levels);
@@ -115,6 +120,13 @@ pub(super) fn check<'a>(
             "application.db: store {} has {} nodes of a version that was never finished, as a \
              killed node leaves them",
             store.name, descent.unfinished
+        ));
+    }
+    if descent.left_copies > 0 {
+        verdict.notices.push(format!(
+            "application.db: store {} has {} roots of the 0.x form copied to the 1.x form that no \
+             version needs, as a rollback leaves them",
+            store.name, descent.left_copies
         ));
     }
     Ok(Fallen { index: descent.index, orphans: descent.orphans })
@@ -213,6 +225,11 @@ impl<'a> Descent<'a, '_> {
         }
         if Some(version) == self.form.latest.map_or(Some(1), |latest| latest.checked_add(1)) {
             self.unfinished += 1;
+            return Ok(());
+        }
+        if matches!(id.version_and_nonce(), Some((_, 0))) && Some(version) <= self.form.last_legacy
+        {
+            self.left_copies += 1;
             return Ok(());
         }
         let what = "no version that is kept has this node";

@@ -136,8 +136,8 @@ struct Orphan {
 
 /// Orphans against the nodes that they name.
 ///
-/// An orphan that is missing, or whose last version is later than its node's and below the latest
-/// root, only lets pruning keep a node for longer: the first is said as a notice.
+/// An orphan that is missing, or whose last version is later than its node's, is no finding: the
+/// first lets pruning keep a node for longer, the second is what rollbacks leave. Both are said.
 ///
 /// Where nodes of the 1.x form stand beside, the library is deleting what is left of the 0.x
 /// form, in the background and not in one step: what it leaves behind is named, not wrong.
@@ -150,7 +150,7 @@ pub(super) fn check_orphans(
 ) -> Result<()> {
     let mut sorted: Sorted = orphans.finish()?;
     let mut node: Option<LegacyNode> = None;
-    let (mut left_over, mut kept_alive, mut has_orphan) = (0_u64, 0_u64, false);
+    let (mut left_over, mut kept_alive, mut ahead, mut has_orphan) = (0_u64, 0_u64, 0_u64, false);
     loop {
         let next = match sorted.current() {
             Some(record) => {
@@ -174,7 +174,9 @@ pub(super) fn check_orphans(
         } else {
             has_orphan = true;
             let orphan = Orphan { hash, to: first, from: second };
-            left_over += judge_orphan(store, &orphan, node.as_ref(), latest, mixed, verdict);
+            left_over += judge_orphan(store, &orphan, node.as_ref(), mixed, verdict);
+            let is_kept = node.as_ref().is_some_and(|node| Some(node.reached) == latest);
+            ahead += u64::from(is_kept && latest.is_some_and(|latest| orphan.to >= latest));
         }
         sorted.advance()?;
     }
@@ -189,6 +191,15 @@ pub(super) fn check_orphans(
         verdict.notices.push(format!(
             "application.db: store {} has {kept_alive} nodes of the 0.x form that its latest \
              version doesn't have and no orphan names: pruning would never delete them",
+            store.name
+        ));
+    }
+    // A rollback by IAVL 1.x leaves such orphans, and it knows what they are.
+    if ahead > 0 {
+        verdict.notices.push(format!(
+            "application.db: store {} has {ahead} orphans of the latest version or a later one, \
+             as a rollback by IAVL 1.x leaves them: IAVL 0.x would delete nodes that are in use \
+             when it prunes that version",
             store.name
         ));
     }
@@ -218,7 +229,6 @@ fn judge_orphan(
     store: &Store<'_>,
     orphan: &Orphan,
     node: Option<&LegacyNode>,
-    latest: Option<u64>,
     mixed: bool,
     verdict: &mut Verdict,
 ) -> u64 {
@@ -231,10 +241,6 @@ fn judge_orphan(
             "the orphan says that no version after {to} has its node, and version {} does: \
              pruning would delete it",
             node.reached
-        ),
-        Some(_) if latest.is_some_and(|latest| to >= latest) => format!(
-            "the orphan says that version {to} is the last that has its node, and no version is \
-             above it"
         ),
         Some(node) if node.version != from => format!(
             "the orphan says that its node is of version {from}, and it is of version {}",

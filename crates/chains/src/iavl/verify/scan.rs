@@ -35,6 +35,8 @@ pub(super) struct Scanned<'a> {
     pub(super) first_entry: Option<u64>,
     /// Last version that has a root.
     pub(super) latest: Option<u64>,
+    /// Last version that has a root of the 0.x form.
+    pub(super) last_legacy: Option<u64>,
     /// Nodes of the 1.x form exist.
     pub(super) has_new_form: bool,
     fast_nodes: u64,
@@ -57,6 +59,7 @@ struct Scanner<'a, 's> {
     waiting: Option<Mark>,
     /// The node at nonce 0 that was passed last: its version and hash.
     moved: Option<(u64, Hash)>,
+    last_legacy: Option<u64>,
     nodes: u64,
     entries: u64,
     unknown: u64,
@@ -79,6 +82,7 @@ pub(super) fn scan<'a>(store: &Store<'a>, verdict: &mut Verdict) -> Result<Scann
         known: None,
         waiting: None,
         moved: None,
+        last_legacy: None,
         nodes: 0,
         entries: 0,
         unknown: 0,
@@ -178,8 +182,11 @@ impl<'a> Scanner<'a, '_> {
             self.moved = Some((version, hash));
         }
         if let Some((version, 1)) = id.version_and_nonce() {
-            // What stands at nonce 0 answers for nonce 1.
-            if self.moved.is_some_and(|(of, other)| of == version && other != hash) {
+            // What stands at nonce 0 answers for nonce 1. Beside the 0.x form it may be what a
+            // rollback has left.
+            if Some(version) > self.last_legacy
+                && self.moved.is_some_and(|(of, other)| of == version && other != hash)
+            {
                 let what = "another node stands at nonce 0, where pruning moves this one";
                 self.find_entry(verdict, layout::NODE, id.bytes(), Some(version), what);
             }
@@ -246,6 +253,7 @@ impl<'a> Scanner<'a, '_> {
     }
 
     fn legacy_root(&mut self, version: u64, value: &[u8], verdict: &mut Verdict) -> Result<()> {
+        self.last_legacy = self.last_legacy.max(Some(version));
         if value.is_empty() {
             return self.empty_root(version, true);
         }
@@ -342,6 +350,7 @@ impl<'a> Scanner<'a, '_> {
             orphans: self.orphans,
             first_entry: self.first_entry,
             latest: self.latest,
+            last_legacy: self.last_legacy,
             has_new_form: self.has_new_form,
             fast_nodes: self.fast_nodes,
         })

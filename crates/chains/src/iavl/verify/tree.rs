@@ -120,6 +120,7 @@ pub(super) fn check(ctx: &Ctx<'_>, store_name: &[u8]) -> Result<StoreOutcome> {
     rise::check(&store, &scanned.levels, &mut verdict)?;
     let form = fall::Form {
         latest: scanned.latest,
+        last_legacy: scanned.last_legacy,
         fast: scanned.fast_index_is_current(&store, &mut verdict)?,
     };
     let fallen = fall::check(

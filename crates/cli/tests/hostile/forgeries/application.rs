@@ -138,8 +138,7 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             key.extend_from_slice(b"invented");
             Some(Forged::put(APPLICATION, "application/iavl_fast", key, value, None))
         }),
-        Forgery::new("an orphan that names a node in use", |home| forged_orphan(home, 1)),
-        Forgery::new("an orphan of the latest version", |home| forged_orphan(home, 0)),
+        Forgery::new("an orphan that names a node in use", forged_orphan),
         Forgery::new("an orphan of another version", |home| {
             let entries = home.databases.get(APPLICATION)?.range(store_prefix(STORE)..);
             let (key, value) = entries
@@ -228,15 +227,14 @@ fn orphan_key(to: u64, from: u64, hash: &[u8; 32]) -> Vec<u8> {
     [store.as_slice(), b"o", &to.to_be_bytes(), &from.to_be_bytes(), hash].concat()
 }
 
-/// An orphan for the latest root, as if a version so many below the latest were the last that has
-/// it: pruning that version would delete it under the node's feet.
-fn forged_orphan(home: &Home, below: u64) -> Option<Forged> {
+/// An orphan for the latest root: pruning would delete it under the node's feet.
+fn forged_orphan(home: &Home) -> Option<Forged> {
     let version = latest(home)?;
     let root = [store_prefix(STORE).as_slice(), b"r", &version.to_be_bytes()].concat();
     let hash: [u8; 32] = home.entries(APPLICATION).get(&root)?.as_slice().try_into().ok()?;
     let node = [store_prefix(STORE).as_slice(), b"n", &hash].concat();
     let made = Node::decode(id(&node), &home.entries(APPLICATION)[&node]).unwrap().version;
-    let to = version - below;
+    let to = version - 1;
     let key = orphan_key(to, made.min(to), &hash);
     let name = "application/iavl_orphan";
     Some(Forged::put(APPLICATION, name, key, hash.to_vec(), Some(to)))
