@@ -2,6 +2,7 @@
 
 use super::campaign::Change;
 use transload_chains::cometbft::wire::block::BlockStoreState;
+use transload_chains::cometbft::wire::results::TxResult;
 use transload_chains::iavl::node::FastNode;
 use transload_codec::proto::{Fields, Value};
 
@@ -47,6 +48,7 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
         "state/state" if same_but_for(change, &[&[1]]) => Some("The versions in the node's state"),
         "state/last_results" if change.after.is_none() => Some("second copy of the last results"),
         "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
+        "tx_index/result" if claims_to_be_below(change) => Some("below the first block kept"),
         "tx_index/height" | "tx_index/block" if change.after.is_none() => {
             Some("What is missing from the index of transactions")
         }
@@ -78,6 +80,14 @@ fn same_but_for<P: AsRef<[u32]>>(change: &Change<'_>, paths: &[P]) -> bool {
     let Some(after) = &change.after else { return false };
     let before = without(change.before, &paths);
     before.is_some() && without(after, &paths) == before
+}
+
+/// Whether the entry of a transaction now says that it is of a block that isn't kept: an older
+/// entry stays where the same transaction fails later.
+fn claims_to_be_below(change: &Change<'_>) -> bool {
+    let after = change.after.as_deref().map(TxResult::decode);
+    let Some(Ok(entry)) = after else { return false };
+    u64::try_from(entry.height).is_ok_and(|height| height < change.held.first)
 }
 
 /// Whether the store claims to begin later than it does: then nothing below counts as kept.
