@@ -46,6 +46,9 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             Some("Proposer priorities")
         }
         "state/state" if same_but_for(change, &[&[1]]) => Some("The versions in the node's state"),
+        "state/state" if same_but_for(change, &[&[12], &[13]]) => {
+            Some("The application's hash and results after the last block")
+        }
         "state/last_results" if change.after.is_none() => Some("second copy of the last results"),
         "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
         "tx_index/result" if claims_to_be_below(change) => Some("below the first block kept"),
