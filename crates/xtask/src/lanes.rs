@@ -256,7 +256,7 @@ fn crash(settings: &Settings) -> Result<Tally> {
     }
     // Real nodes look at what a killed swap leaves.
     nodes::build()?;
-    own_lane(settings, "crash", &scratch_dir(), &[])
+    own_lane(settings, "crash", &scratch_dir())
 }
 
 /// A second for each target, or as many as the environment says.
@@ -276,7 +276,7 @@ fn faults(settings: &Settings) -> Result<Tally> {
     if !helper::has_go() {
         return Ok(Tally::missing("Go: no fault struck a migration to Pebble"));
     }
-    let mut tally = own_lane(settings, "faults", &scratch_dir(), &[])?;
+    let mut tally = own_lane(settings, "faults", &scratch_dir())?;
     // Short ones are among the ordinary tests; here they are as long as the environment says.
     for (programs, filter) in
         [(["--test", "engine"].as_slice(), "campaign"), (&["--lib"], "ailing")]
@@ -290,7 +290,7 @@ fn faults(settings: &Settings) -> Result<Tally> {
 }
 
 fn fixtures(settings: &Settings) -> Result<Tally> {
-    own_lane(settings, "fixtures", &std::env::temp_dir(), &[])
+    own_lane(settings, "fixtures", &std::env::temp_dir())
 }
 
 fn real(settings: &Settings) -> Result<Tally> {
@@ -298,13 +298,12 @@ fn real(settings: &Settings) -> Result<Tally> {
         return Ok(Tally::missing("Go: no real node was built"));
     }
     nodes::build()?;
-    // Most of their time nodes wait for their next block.
-    own_lane(settings, "real", &scratch_dir(), &["--", "--test-threads=4"])
+    own_lane(settings, "real", &scratch_dir())
 }
 
 /// Runs the test programs of a lane, with their homes in `scratch`. Their manifests say
 /// `test = false`, so that they run here only.
-fn own_lane(settings: &Settings, lane: &str, scratch: &Path, options: &[&str]) -> Result<Tally> {
+fn own_lane(settings: &Settings, lane: &str, scratch: &Path) -> Result<Tally> {
     let mut tally = with_helper()?;
     let mut arguments = vec!["--workspace".to_owned(), "--all-features".to_owned()];
     for test in tests_named(lane)? {
@@ -313,8 +312,7 @@ fn own_lane(settings: &Settings, lane: &str, scratch: &Path, options: &[&str]) -
     if arguments.len() == 2 {
         return Err(format!("no test program's name ends in {lane}"));
     }
-    let arguments: Vec<&str> =
-        arguments.iter().map(String::as_str).chain(options.iter().copied()).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let mut command = cargo_test(settings, &arguments);
     add_tests(&mut tally, command.env("TMPDIR", scratch))?;
     Ok(tally)
