@@ -186,19 +186,15 @@ impl Context {
     /// # Errors
     /// [`Kind::Refused`] when it can't be made.
     pub(crate) fn scratch(&self, path: &Path) -> Result<tempfile::TempDir> {
-        let make = |dir: &Path| tempfile::Builder::new().prefix("transload-").tempdir_in(dir);
+        if let Some(dir) = self.named_scratch()? {
+            return Ok(dir);
+        }
         let system = std::env::temp_dir();
-        let made = match &self.common.scratch {
-            Some(dir) => make(dir),
-            // A home that may not be written to is read from elsewhere.
-            None => scratch_in_home(path, &system)
-                .and_then(|dir| make(&dir).ok())
-                .map_or_else(|| make(&system), Ok),
-        };
-        made.map_err(|error| {
-            Error::new(Kind::Refused, "make a scratch folder", error.to_string())
-                .next("give a folder that can be written with --scratch DIR")
-        })
+        // A home that may not be written to is read from elsewhere.
+        match scratch_in_home(path, &system).and_then(|dir| make_scratch(&dir).ok()) {
+            Some(dir) => Ok(dir),
+            None => make_scratch(&system),
+        }
     }
 
     /// A folder that goes away with the command in `--scratch`, where that is given.
@@ -206,7 +202,7 @@ impl Context {
     /// # Errors
     /// [`Kind::Refused`] when it can't be made.
     pub(crate) fn named_scratch(&self) -> Result<Option<tempfile::TempDir>> {
-        self.common.scratch.as_deref().map(|dir| self.scratch(dir)).transpose()
+        self.common.scratch.as_deref().map(make_scratch).transpose()
     }
 
     /// Opens the home or database at `path`.
@@ -267,11 +263,18 @@ fn helper_beside_this_program() -> Option<PathBuf> {
     helper.is_file().then_some(helper)
 }
 
+fn make_scratch(dir: &Path) -> Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix("transload-").tempdir_in(dir).map_err(|error| {
+        Error::new(Kind::Refused, "make a scratch folder", error.to_string())
+            .next("give a folder that can be written with --scratch DIR")
+    })
+}
+
 /// A running node's files are linked, which takes a folder on their own volume.
 fn scratch_in_home(home: &Path, system: &Path) -> Option<PathBuf> {
     use std::os::unix::fs::MetadataExt as _;
     let data = std::fs::metadata(home.join("data")).ok()?;
-    let own = home.join(".transload");
+    let own = state_dir_of(home);
     let elsewhere = std::fs::metadata(system).is_ok_and(|system| system.dev() != data.dev());
     if elsewhere && !own.exists() {
         std::fs::create_dir(&own).ok()?;

@@ -11,9 +11,8 @@ use serde::Serialize;
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
-use transload_engine::{
-    Error, Kind, Result, SoakCheck, Watch, current_plan, phase::Phase, state_dir_of,
-};
+use transload_engine::phase::{Phase, State};
+use transload_engine::{Error, Kind, Result, SoakCheck, Watch, current_plan, state_dir_of};
 use transload_model::report::CheckCount;
 
 /// How often the node is asked.
@@ -40,8 +39,7 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     let plan = current_plan(&state_dir_of(&args.home))?;
     let (watch, screen) = context.watch()?;
     screen.finish();
-    // Before the swap, or after the way back, no new database is in use.
-    look(context, args, &watch, Look::AtThePhase)?;
+    soaks(context.begun_migration(&args.home, &context.profiles(), &watch)?.state()?)?;
     let at_swap = plan.home.height_last.unwrap_or(0);
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(ANSWER_WITHIN)).build().into();
@@ -52,7 +50,7 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
         if let Ok((height, catching_up)) = answer
             && height > at_swap
         {
-            let look = look(context, args, &watch, Look::AtTheDatabases)?;
+            let look = look(context, args, &watch)?;
             // What the node says may be ahead of what it has written.
             let is_written = look.as_ref().is_none_or(SoakCheck::has_proven_itself);
             if is_written {
@@ -83,26 +81,18 @@ pub(crate) fn run(context: &Context, args: &Arguments) -> Result<Exit> {
     }
 }
 
-#[derive(PartialEq)]
-enum Look {
-    AtThePhase,
-    AtTheDatabases,
-}
-
-/// Looks at the databases as the node has left them. Nothing to look at once the soak is over;
-/// refused where the node is on its old databases.
-fn look(
-    context: &Context,
-    args: &Arguments,
-    watch: &Watch,
-    look: Look,
-) -> Result<Option<SoakCheck>> {
+/// Looks at the databases as the node has left them. Nothing to look at once the soak is over.
+fn look(context: &Context, args: &Arguments, watch: &Watch) -> Result<Option<SoakCheck>> {
     let profiles = context.profiles();
     let mut migration = context.begun_migration(&args.home, &profiles, watch)?;
-    let state = migration.state()?;
+    if soaks(migration.state()?)? { migration.check_soak().map(Some) } else { Ok(None) }
+}
+
+/// Whether the new databases still soak; refused where the node is on its old ones.
+fn soaks(state: State) -> Result<bool> {
     match state.phase() {
-        Phase::Soaking if look == Look::AtTheDatabases => migration.check_soak().map(Some),
-        Phase::Soaking | Phase::Finalized => Ok(None),
+        Phase::Soaking => Ok(true),
+        Phase::Finalized => Ok(false),
         _ => {
             let what = format!("the migration is {state}: the node isn't on new databases");
             Err(Error::new(Kind::Refused, "wait for the node", what).next(state.next_step()))

@@ -95,6 +95,11 @@ mod tests {
         let file = File::from(std::os::fd::OwnedFd::from(writer));
         let mut file = EagerFile::new(file);
         file.begin_sync().unwrap();
+        while file.syncing.as_ref().is_some_and(|syncing| !syncing.is_finished()) {
+            std::thread::yield_now();
+        }
+        // The next sync isn't begun over it, and the last one would say nothing of it.
+        assert!(file.begin_sync().is_err());
         let told = file.begin_sync().and_then(|()| file.sync());
         assert!(told.is_err());
     }

@@ -112,11 +112,15 @@ fn asked<T, E: Into<redb::Error>>(
     path: &Path,
     ask: impl FnOnce() -> std::result::Result<T, E>,
 ) -> Result<T> {
-    match std::panic::catch_unwind(std::panic::AssertUnwindSafe(ask)) {
-        Ok(answer) => answer.map_err(|error| fault(operation, path, error.into())),
-        Err(_) => Err(Error::new(Kind::Corrupt, operation, "redb gave up on a damaged page")
+    match unless_it_panics(ask) {
+        Some(answer) => answer.map_err(|error| fault(operation, path, error.into())),
+        None => Err(Error::new(Kind::Corrupt, operation, "redb gave up on a damaged page")
             .with("path", path.display().to_string())),
     }
+}
+
+fn unless_it_panics<T>(act: impl FnOnce() -> T) -> Option<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(act)).ok()
 }
 
 /// The table asked for, or the only one; it must hold plain bytes.
@@ -205,7 +209,7 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         if let Some(database) = self.0.take() {
             // Whoever needs to know closes it and is told.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| drop(database)));
+            let _ = unless_it_panics(|| drop(database));
         }
     }
 }

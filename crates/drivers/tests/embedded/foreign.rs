@@ -3,23 +3,32 @@
 #[cfg(feature = "redb")]
 mod redb {
     use crate::subject::source_options;
-    use redb::{Database, TableDefinition};
+    use redb::{Database, TableDefinition, WriteTransaction};
+    use std::path::PathBuf;
     use transload_drivers::redb::RedbDriver;
     use transload_store::{Driver, KeyRange, Kind};
 
-    #[test]
-    fn several_tables_need_a_name_and_typed_tables_are_refused() {
+    const BYTES: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bytes");
+
+    /// A file of another program, in a folder that goes away.
+    fn made(fill: impl FnOnce(&WriteTransaction)) -> (tempfile::TempDir, PathBuf) {
         let folder = tempfile::tempdir().unwrap();
-        let scratch = tempfile::tempdir().unwrap();
         let path = folder.path().join("other.redb");
         let database = Database::create(&path).unwrap();
         let write = database.begin_write().unwrap();
-        let bytes: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bytes");
-        let typed: TableDefinition<'_, u64, &str> = TableDefinition::new("typed");
-        write.open_table(bytes).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
-        write.open_table(typed).unwrap().insert(1, "one").unwrap();
+        fill(&write);
         write.commit().unwrap();
-        drop(database);
+        (folder, path)
+    }
+
+    #[test]
+    fn several_tables_need_a_name_and_typed_tables_are_refused() {
+        let scratch = tempfile::tempdir().unwrap();
+        let (_folder, path) = made(|write| {
+            let typed: TableDefinition<'_, u64, &str> = TableDefinition::new("typed");
+            write.open_table(BYTES).unwrap().insert(&b"k"[..], &b"v"[..]).unwrap();
+            write.open_table(typed).unwrap().insert(1, "one").unwrap();
+        });
         let open = |space: Option<&str>| {
             let mut options = source_options(scratch.path());
             options.space = space.map(str::to_owned);
@@ -34,19 +43,13 @@ mod redb {
 
     #[test]
     fn pages_that_are_damaged_after_the_check_end_a_scan_with_an_error_that_stays() {
-        let folder = tempfile::tempdir().unwrap();
         let scratch = tempfile::tempdir().unwrap();
-        let path = folder.path().join("other.redb");
-        let database = Database::create(&path).unwrap();
-        let write = database.begin_write().unwrap();
-        let bytes: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("bytes");
-        let mut table = write.open_table(bytes).unwrap();
-        for number in 0..20_000_u32 {
-            table.insert(&number.to_be_bytes()[..], &[7; 100][..]).unwrap();
-        }
-        drop(table);
-        write.commit().unwrap();
-        drop(database);
+        let (_folder, path) = made(|write| {
+            let mut table = write.open_table(BYTES).unwrap();
+            for number in 0..20_000_u32 {
+                table.insert(&number.to_be_bytes()[..], &[7; 100][..]).unwrap();
+            }
+        });
         let whole = std::fs::read(&path).unwrap();
         let mut options = source_options(scratch.path());
         // What a cache holds was read before the damage.

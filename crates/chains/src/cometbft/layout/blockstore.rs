@@ -49,6 +49,12 @@ const HASH_PREFIX: &[u8] = b"BH:";
 const HASH_NUMBER: u64 = 5;
 const HASH_BYTES: usize = 32;
 
+/// The canonical key of a part of a block.
+#[must_use]
+pub fn part_key(height: u64, index: u32) -> Vec<u8> {
+    [&height.to_be_bytes()[..], &index.to_be_bytes()].concat()
+}
+
 /// The layout of `blockstore.db`.
 #[derive(Debug)]
 pub struct BlockstoreLayout {

@@ -113,8 +113,7 @@ impl Heights<'_, '_> {
         let mut bytes = Vec::new();
         let mut leaves: Vec<Hash> = Vec::new();
         for index in 0..total {
-            let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
-            let Some(value) = self.blocks.get(table::PART, &canonical)? else {
+            let Some(value) = self.blocks.get(table::PART, &table::part_key(height, index))? else {
                 let what = format!("part {index} of {total} is missing");
                 self.part_finding(checks::PART_SET, height, index, what);
                 continue;
@@ -256,7 +255,7 @@ impl Heights<'_, '_> {
     }
 
     fn part_key(&self, height: u64, index: u32) -> Vec<u8> {
-        let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
+        let canonical = table::part_key(height, index);
         self.ctx.blocks.physical(table::PART, &canonical).unwrap_or_default()
     }
 

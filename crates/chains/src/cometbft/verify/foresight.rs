@@ -130,15 +130,11 @@ impl Heights<'_, '_> {
     }
 }
 
-fn part_of(height: u64, index: u32) -> Vec<u8> {
-    [&height.to_be_bytes()[..], &index.to_be_bytes()].concat()
-}
-
 fn expect_block(blocks: &mut Ahead<'_, BlockstoreLayout>, height: u64, meta: &BlockMeta<'_>) {
     blocks.expect(table::HASH_INDEX, meta.block_id.hash);
     if meta.block_id.parts.total <= PARTS_MAX {
         for index in 0..meta.block_id.parts.total {
-            blocks.expect(table::PART, &part_of(height, index));
+            blocks.expect(table::PART, &table::part_key(height, index));
         }
     }
 }
@@ -168,7 +164,7 @@ fn content(
     let meta = BlockMeta::decode(records.peek(table::META, &height.to_be_bytes())??).ok()?;
     let mut bytes = Vec::new();
     for index in 0..meta.block_id.parts.total.min(PARTS_MAX) {
-        let stored = blocks.peek(table::PART, &part_of(height, index))??;
+        let stored = blocks.peek(table::PART, &table::part_key(height, index))??;
         bytes.extend_from_slice(Part::decode(stored).ok()?.bytes);
     }
     let hashes = hashes_of(&Block::decode(&bytes).ok()?);

@@ -283,7 +283,7 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     };
     let mut bytes = Vec::new();
     for index in 0..super::block::PARTS_MAX {
-        let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
+        let canonical = block_table::part_key(height, index);
         let Some(value) = ctx.blocks.get(block_table::PART, &canonical)? else { break };
         let Ok(part) = super::super::wire::block::Part::decode(&value) else { break };
         bytes.extend_from_slice(part.bytes);

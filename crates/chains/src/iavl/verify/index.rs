@@ -136,8 +136,9 @@ struct Orphan {
 
 /// Orphans against the nodes that they name.
 ///
-/// An orphan that is missing, or whose last version is later than its node's, is no finding: the
-/// first lets pruning keep a node for longer, the second is what rollbacks leave. Both are said.
+/// An orphan that is missing, or whose last version is later than its node's, is no finding: it
+/// lets pruning keep a node for longer. What is missing is said, and so are orphans of the latest
+/// version or above, which rollbacks leave.
 ///
 /// Where nodes of the 1.x form stand beside, the library is deleting what is left of the 0.x
 /// form, in the background and not in one step: what it leaves behind is named, not wrong.
@@ -150,7 +151,8 @@ pub(super) fn check_orphans(
 ) -> Result<()> {
     let mut sorted: Sorted = orphans.finish()?;
     let mut node: Option<LegacyNode> = None;
-    let (mut left_over, mut kept_alive, mut ahead, mut has_orphan) = (0_u64, 0_u64, 0_u64, false);
+    let (mut left_over, mut kept_alive, mut ahead) = (0_u64, 0_u64, 0_u64);
+    let mut has_orphan = false;
     loop {
         let next = match sorted.current() {
             Some(record) => {

@@ -67,8 +67,7 @@ pub(super) fn forgeries() -> Vec<Forgery> {
         }),
         Forgery::new("two parts in each other's place", |home| {
             let height = of_two_parts(home)?;
-            let [one, two] =
-                [0_u32, 1].map(|index| [&height.to_be_bytes()[..], &index.to_be_bytes()].concat());
+            let [one, two] = [0, 1].map(|index| blockstore::part_key(height, index));
             exchanged(home, blockstore::PART, &one, &two, height)
         }),
         Forgery::new("a part too many", |home| {

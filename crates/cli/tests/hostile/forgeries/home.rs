@@ -69,8 +69,7 @@ impl Home {
     }
 
     pub(super) fn part_key(&self, height: u64, index: u32) -> Vec<u8> {
-        let canonical = [&height.to_be_bytes()[..], &index.to_be_bytes()].concat();
-        self.block_key(blockstore::PART, &canonical)
+        self.block_key(blockstore::PART, &blockstore::part_key(height, index))
     }
 
     /// The key of a record of the state under a height.
