@@ -4,7 +4,7 @@ use super::ahead::Ahead;
 use super::commits::{CANONICAL, EXTENDED, Place, SEEN};
 use super::foresight::Foresight;
 use super::outcome::Outcome;
-use super::sets::{Member, NoSet, Rotation, Set, Sets};
+use super::sets::{self, Member, NoSet, Rotation, Set, Sets};
 use super::{Ctx, Signed, checks, finding};
 use crate::cometbft::database;
 use crate::cometbft::layout::{
@@ -14,7 +14,7 @@ use crate::cometbft::signature::Signatures;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
-use crate::cometbft::wire::validators::{CHECKPOINT_INTERVAL, ValidatorsInfo};
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -223,20 +223,8 @@ impl<'c, 'a> Heights<'c, 'a> {
         let stored = state.at(state_table::VALIDATORS, height)?;
         if let Some(value) = &stored {
             self.count(checks::CANONICAL, 1);
-            if let Err(deviation) = shapes::VALIDATORS_INFO.check(value) {
-                let what = deviation.to_string();
-                self.state_finding(checks::CANONICAL, state_table::VALIDATORS, height, what);
-            }
-            if let Ok(info) = ValidatorsInfo::decode(value)
-                && info.set_raw.is_some()
-                && !height.is_multiple_of(CHECKPOINT_INTERVAL)
-                && u64::try_from(info.last_height_changed) != Ok(height)
-            {
-                let what = format!(
-                    "the record has a set of its own and says that it changed at height {}",
-                    info.last_height_changed
-                );
-                self.state_finding(checks::VALIDATORS_HASH, state_table::VALIDATORS, height, what);
+            for (check, what) in sets::record_faults(height, value) {
+                self.state_finding(check, state_table::VALIDATORS, height, what);
             }
         }
         self.count(checks::VALIDATORS_HASH, 1);

@@ -1,8 +1,11 @@
 //! Validator sets by height, and whose turn it is to propose.
 
-use super::Ctx;
+use super::{Ctx, checks};
 use crate::cometbft::layout::state as table;
-use crate::cometbft::wire::validators::{KeyKind, PublicKey, ValidatorSet, ValidatorsInfo};
+use crate::cometbft::wire::shapes;
+use crate::cometbft::wire::validators::{
+    CHECKPOINT_INTERVAL, KeyKind, PublicKey, ValidatorSet, ValidatorsInfo,
+};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use transload_model::merkle::Hash;
@@ -10,6 +13,27 @@ use transload_store::Result;
 
 /// Sets kept decoded at a time: a range of heights uses one or two.
 const SETS_KEPT: usize = 4;
+
+/// What is wrong with the record of a height by itself, and which check says so: bytes that no
+/// node writes, or a set where a node writes only the height of the last change.
+pub(super) fn record_faults(height: u64, value: &[u8]) -> Vec<(&'static str, String)> {
+    let mut faults = Vec::new();
+    if let Err(deviation) = shapes::VALIDATORS_INFO.check(value) {
+        faults.push((checks::CANONICAL, deviation.to_string()));
+    }
+    if let Ok(info) = ValidatorsInfo::decode(value)
+        && info.set_raw.is_some()
+        && !height.is_multiple_of(CHECKPOINT_INTERVAL)
+        && u64::try_from(info.last_height_changed) != Ok(height)
+    {
+        let what = format!(
+            "the record has a set of its own and says that it changed at height {}",
+            info.last_height_changed
+        );
+        faults.push((checks::VALIDATORS_HASH, what));
+    }
+    faults
+}
 
 /// A validator.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 
 use super::evidence::set_at;
 use super::results::results_with_hash;
-use super::sets::{Set, hash_after};
+use super::sets::{self, Set, hash_after};
 use super::{Ctx, checks, finding};
 use crate::cometbft::database::{self, Reader};
 use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as table};
@@ -131,13 +131,20 @@ impl Tip<'_, '_> {
     /// Parameters, and the heights at which parameters and validators changed, are those of the
     /// records that the node wrote with the state.
     fn check_records(&mut self, state: &State<'_>) -> Result<()> {
-        if let Some(value) = self.store.at(table::VALIDATORS, self.height + 2)?
-            && let Ok(info) = ValidatorsInfo::decode(&value)
-        {
-            self.expect(
-                info.last_height_changed == state.last_height_validators_changed,
-                "the state has another height of the last change of validators than their record",
-            );
+        // The heights below are walked.
+        let after_next = self.height + 2;
+        if let Some(value) = self.store.at(table::VALIDATORS, after_next)? {
+            self.verdict.count(checks::CANONICAL, 1);
+            for (check, what) in sets::record_faults(after_next, &value) {
+                self.find_validators(check, after_next, &what);
+            }
+            if let Ok(info) = ValidatorsInfo::decode(&value) {
+                self.expect(
+                    info.last_height_changed == state.last_height_validators_changed,
+                    "the state has another height of the last change of validators than their \
+                     record",
+                );
+            }
         }
         let Some(value) = self.store.at(table::PARAMS, self.height + 1)? else { return Ok(()) };
         let Ok(info) = ParamsInfo::decode(&value) else { return Ok(()) };
@@ -211,18 +218,17 @@ impl Tip<'_, '_> {
         };
         self.verdict.count(checks::VALIDATOR_UPDATES, 1);
         if expected_hash(&before, results) != Some(after.hash) {
-            let mut found = state_finding(
-                self.store,
-                Some(self.height + 2),
-                "the validator set doesn't follow from the last results' updates",
-            );
-            found.check = checks::VALIDATOR_UPDATES.to_owned();
-            found.table = Some(self.store.layout.tables()[table::VALIDATORS].name.clone());
-            let key = self.store.physical(table::VALIDATORS, &(self.height + 2).to_be_bytes());
-            found.key = transload_model::report::printable_key(&key.unwrap_or_default());
-            self.verdict.find(found);
+            let what = "the validator set doesn't follow from the last results' updates";
+            self.find_validators(checks::VALIDATOR_UPDATES, self.height + 2, what);
         }
         Ok(())
+    }
+
+    fn find_validators(&mut self, check: &'static str, height: u64, what: &str) {
+        let name = self.store.layout.tables()[table::VALIDATORS].name.clone();
+        let key = self.store.physical(table::VALIDATORS, &height.to_be_bytes());
+        let key = key.unwrap_or_default();
+        self.verdict.find(finding(check, database::STATE, Some(name), &key, Some(height), what));
     }
 
     fn check_last_results(&mut self) -> Result<()> {

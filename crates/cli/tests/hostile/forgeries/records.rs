@@ -41,6 +41,16 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             let key = home.state_key(state::VALIDATORS, home.middle());
             Some(Forged::dropped(STATE, "state/validators", key, Some(home.middle())))
         }),
+        Forgery::new("a set of its own in the last record of validators", |home| {
+            let above = home.last + 2;
+            let key = home.state_key(state::VALIDATORS, above);
+            let stored = home.entries(STATE).get(&key)?;
+            let changed =
+                ValidatorsInfo::decode(stored).ok()?.last_height_changed.try_into().ok()?;
+            let other = home.state_key(state::VALIDATORS, changed);
+            let value = home.entries(STATE).get(&other).filter(|_| changed != above)?.clone();
+            Some(Forged::put(STATE, "state/validators", key, value, Some(above)))
+        }),
         Forgery::new("an unknown field around validators", |home| {
             let key = home.state_key(state::VALIDATORS, home.middle());
             let mut value = home.entries(STATE)[&key].clone();
