@@ -11,6 +11,7 @@ use crate::planning::{Scratch, discover};
 use std::collections::BTreeMap;
 use std::fs;
 use transload_observe::Stage;
+use transload_store::ChainFacts;
 
 impl Migration<'_> {
     /// Swaps. The caller has asked whoever must say go.
@@ -61,14 +62,22 @@ impl Migration<'_> {
             )
             .next("`transload rollback HOME`, then plan and migrate again"));
         }
-        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
-        let facts = self.open_home(&scratch)?.facts().clone();
+        let facts = self.facts_now().map_err(|error| match error.kind() {
+            // Everything is copied by now: whatever keeps a disk from being read is a halt.
+            Kind::Refused => error.into_kind(Kind::Stopped),
+            _ => error,
+        })?;
         let fence = Fence::of(&self.home, Some(&facts));
         self.journal.set_note(notes::FENCE, &fence)?;
         self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
         self.journal.set_note(notes::HOME_AT_SWAP, &self.home)?;
         self.journal.set_note(notes::APP_AT_SWAP, &self.app_that_stays()?)?;
         self.recall_verified(attempt)
+    }
+
+    fn facts_now(&self) -> Result<ChainFacts> {
+        let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
+        Ok(self.open_home(&scratch)?.facts().clone())
     }
 
     /// Swaps from wherever the disk says that things stand, and reads the outcome back.

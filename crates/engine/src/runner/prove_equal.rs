@@ -18,13 +18,17 @@ use crate::tally::{TallyOptions, aligned_ranges};
 use crate::verify::{VerifiedDatabase, VerifyJob, verify_database};
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use transload_model::commitment::{Dataset, TableCommitment};
 use transload_model::report::Verdict;
 use transload_observe::Stage;
 use transload_store::{
-    ChainFacts, HomeView, Opener, Reshape, Snapshot, Store, TargetOptions, VerifyOptions,
+    ChainFacts, HomeView, Opener, Recognised, Reshape, Snapshot, Store, TargetOptions,
+    VerifyOptions,
 };
+
+const RECOGNISE_TARGET: &str = "recognise the target";
 
 /// The home as it will be: targets where databases move, everything else as it is.
 struct AfterSwap<'a> {
@@ -96,18 +100,24 @@ impl Migration<'_> {
         self.apply(Event::Verified, &format!("dataset root {}", report.dataset_root))
     }
 
+    fn recognised_target(&self, path: &Path) -> Result<Recognised> {
+        let recognised = self.world.engines.recognise(path);
+        recognised.map_err(|error| match error.kind() {
+            transload_store::Kind::NotFound => {
+                Error::store(Kind::Difference, RECOGNISE_TARGET, error)
+            }
+            _ => Error::reading(RECOGNISE_TARGET, error),
+        })
+    }
+
     fn reopen(&self, attempt: u64, database: &str) -> Result<Box<dyn Store>> {
         let plan = self.planned()?;
         let path = plan.target_path(attempt, database);
-        let seen = self
-            .world
-            .engines
-            .recognise(&path)
-            .map_err(|error| Error::store(Kind::Difference, "recognise the target", error))?;
+        let seen = self.recognised_target(&path)?;
         if seen.engine.told_by_files() != plan.engine.told_by_files() {
             return Err(Error::new(
                 Kind::Difference,
-                "recognise the target",
+                RECOGNISE_TARGET,
                 format!("the target is {}, the plan says {}", seen.engine, plan.engine),
             )
             .with("path", path.display().to_string()));
@@ -120,13 +130,7 @@ impl Migration<'_> {
             .map_err(|error| target_fault("find the target's driver", error))?;
         let target = driver.reopen_target(&path, &options);
         target.map(|store| self.watch.pacing.store(store)).map_err(|error| {
-            let kind = match error.kind() {
-                transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
-                    Kind::Difference
-                }
-                _ => Kind::Stopped,
-            };
-            Error::store(kind, "reopen the target", error).with("path", path.display().to_string())
+            Error::reading("reopen the target", error).with("path", path.display().to_string())
         })
     }
 
@@ -287,10 +291,7 @@ impl Migration<'_> {
     fn refuse_log_only_targets(&self, attempt: u64, databases: &[VerifiedDatabase]) -> Result<()> {
         for database in databases.iter().filter(|one| one.entries() > 0) {
             let path = self.planned()?.target_path(attempt, database.name());
-            let seen =
-                self.world.engines.recognise(&path).map_err(|error| {
-                    Error::store(Kind::Difference, "recognise the target", error)
-                })?;
+            let seen = self.recognised_target(&path)?;
             if !seen.has_tables {
                 return Err(Error::new(
                     Kind::Difference,
