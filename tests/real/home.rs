@@ -72,6 +72,7 @@ impl NodeHome {
             home.edit_config(|config| {
                 config["p2p"]["persistent_peers"] = toml_edit::value(others.join(","));
                 config["p2p"]["pex"] = toml_edit::value(false);
+                config["p2p"]["flush_throttle_timeout"] = toml_edit::value("5ms");
                 config["consensus"]["timeout_commit"] = toml_edit::value("30ms");
                 config["consensus"]["peer_gossip_sleep_duration"] = toml_edit::value("5ms");
             });

@@ -134,7 +134,8 @@ fn link_table(source: &Path, into: &Path, name: &str) -> Result<bool> {
     }
 }
 
-/// Copies a file, or its first `length` bytes; false when it is gone or shorter.
+/// Copies a file as long as it is now, or its first `length` bytes; false when it is gone or
+/// shorter.
 fn copy(source: &Path, into: &Path, name: &str, length: Option<u64>) -> Result<bool> {
     let (from, to) = (source.join(name), into.join(name));
     let file = match File::open(&from) {
@@ -143,10 +144,15 @@ fn copy(source: &Path, into: &Path, name: &str, length: Option<u64>) -> Result<b
         Err(error) => return Err(Error::io(OPERATION, &from, error)),
     };
     let mut copy = File::create(&to).map_err(|error| Error::io(OPERATION, &to, error))?;
-    let copied = std::io::copy(&mut file.take(length.unwrap_or(u64::MAX)), &mut copy)
+    // A log that is written faster than it is read would have no end.
+    let length = match length {
+        Some(length) => length,
+        None => file.metadata().map_err(|error| Error::io(OPERATION, &from, error))?.len(),
+    };
+    let copied = std::io::copy(&mut file.take(length), &mut copy)
         .and_then(|copied| copy.flush().map(|()| copied))
         .map_err(|error| Error::io(OPERATION, &from, error))?;
-    Ok(length.is_none_or(|length| copied == length))
+    Ok(copied == length)
 }
 
 /// Removes what an earlier try copied; its links stay.

@@ -6,6 +6,7 @@ use crate::{helper, place};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 /// How long each target is run.
@@ -37,6 +38,22 @@ pub(crate) struct Outcome {
     pub(crate) failed: u64,
 }
 
+impl Outcome {
+    /// Prints and counts what became of a target.
+    fn tell(&mut self, name: &str, figures: Result<String>) {
+        match figures {
+            Ok(line) => {
+                self.passed += 1;
+                say(&format!("{name:<20}{line}"));
+            }
+            Err(error) => {
+                self.failed += 1;
+                say(&format!("{name}: {error}"));
+            }
+        }
+    }
+}
+
 /// The Go targets: folder of the package, function.
 const GO_TARGETS: [(&str, &str); 2] = [
     ("helpers/gostore/internal/wire", "FuzzPayloads"),
@@ -57,39 +74,30 @@ pub(crate) fn run_targets(campaign: &Campaign) -> Result<Outcome> {
         campaign.targets.is_empty() || campaign.targets.iter().any(|target| target == name)
     };
     say("target                executions  seconds  corpus files  bytes  peak MB");
-    let mut known = 0;
-    for (name, bytes_max) in programs.targets()?.iter().filter(|(name, _)| wanted(name)) {
-        known += 1;
-        let good = match programs.guided(name, *bytes_max, campaign) {
-            Ok(line) => {
-                say(&format!("{name:<20}{line}"));
-                true
-            }
-            Err(error) => {
-                say(&format!("{name}: {error}"));
-                false
-            }
-        };
-        outcome.passed += u64::from(good);
-        outcome.failed += u64::from(!good);
-    }
+    let targets: Vec<(String, u64)> =
+        programs.targets()?.into_iter().filter(|(name, _)| wanted(name)).collect();
+    let mut known = targets.len();
+    // One target keeps one core busy.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (queue, outcomes) = (Mutex::new(targets.iter()), Mutex::new(&mut outcome));
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                loop {
+                    let next = queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+                    let Some((name, bytes_max)) = next else { return };
+                    let figures = programs.guided(name, *bytes_max, campaign);
+                    outcomes.lock().unwrap_or_else(PoisonError::into_inner).tell(name, figures);
+                }
+            });
+        }
+    });
     for (folder, name) in GO_TARGETS.iter().filter(|(_, name)| wanted(name)) {
         known += 1;
         if !helper::has_go() {
             return Err(format!("Go is missing: {name} didn't run"));
         }
-        let good = match go(folder, name, campaign) {
-            Ok(line) => {
-                say(&format!("{name:<20}{line}"));
-                true
-            }
-            Err(error) => {
-                say(&format!("{name}: {error}"));
-                false
-            }
-        };
-        outcome.passed += u64::from(good);
-        outcome.failed += u64::from(!good);
+        outcome.tell(name, go(folder, name, campaign));
     }
     if known < campaign.targets.len() {
         return Err("there is no such target; `cargo xtask fuzz --list` shows them".into());

@@ -21,10 +21,10 @@ const MIGRATION_STEPS_MIN: u64 = 150;
 
 /// Kills of a case where nobody has set a number: the seed, which is another one for each commit,
 /// chooses the steps. `TRANSLOAD_CRASH_STEPS` beyond their number kills at all.
-const KILLS: u64 = 25;
+const KILLS: u64 = 16;
 
 /// As [`KILLS`], for the case that everybody meets.
-const RESUMED_KILLS: u64 = 60;
+const RESUMED_KILLS: u64 = 40;
 
 /// A migration that nobody has harmed: what every other must end with.
 pub(crate) struct Calm {

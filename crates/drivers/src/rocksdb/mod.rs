@@ -6,6 +6,7 @@
 //! today's nodes opens; see `docs/formats/embedded-layouts.md`.
 
 mod bulk;
+mod logs;
 mod options;
 mod snapshot;
 mod store;
@@ -48,6 +49,7 @@ impl Driver for RocksdbDriver {
     fn open_source(&self, path: &Path, options: &SourceOptions) -> Result<Box<dyn Store>> {
         options::check_log_folder(path)?;
         let linked = LinkedSnapshot::make(path, &options.scratch_dir)?;
+        logs::check(linked.path(), path)?;
         let failed = |error| fault("open", path, error);
         let settings = options::for_source(options.memory_bytes_max);
         let families = DB::list_cf(&settings, linked.path()).map_err(failed)?;
@@ -75,6 +77,7 @@ impl Driver for RocksdbDriver {
             return Err(Error::new(Kind::UnknownFormat, "open", "this is no RocksDB database")
                 .with("path", path.display().to_string()));
         }
+        logs::check(path, path)?;
         bulk::forget_unfinished(path)?;
         open_target(path, options)
     }

@@ -14,7 +14,7 @@ use transload_engine::{FileSwap, Limits, Migration, PlanRequest, Result, Watch, 
 use transload_model::engine::Engine;
 use transload_store::Profile;
 
-const HEIGHTS: u64 = 700;
+const HEIGHTS: u64 = 250;
 
 /// A panic at the `n`-th durable step, and the name of that step.
 struct Bomb {

@@ -62,6 +62,19 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
     Ok(())
 }
 
+/// The height at which the chain began, as the genesis file has it.
+pub(super) fn initial_height(ctx: &Ctx<'_>) -> Result<Option<u64>> {
+    let Some(file) = read_file(ctx)? else { return Ok(None) };
+    let document = serde_json::from_slice::<Initial>(&file).ok();
+    Ok(document.and_then(|document| first_height(document.initial_height.as_ref())))
+}
+
+/// All that [`initial_height`] wants of a document that may be large.
+#[derive(serde::Deserialize)]
+struct Initial {
+    initial_height: Option<Value>,
+}
+
 /// Whether the genesis file lists validators, and they are those of the first header.
 pub(super) fn names_first_validators(ctx: &Ctx<'_>) -> Result<bool> {
     let Some(file) = read_file(ctx)? else { return Ok(false) };

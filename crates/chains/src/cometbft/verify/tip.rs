@@ -4,7 +4,7 @@
 use super::evidence::set_at;
 use super::results::results_with_hash;
 use super::sets::{self, Set, hash_after};
-use super::{Ctx, checks, finding};
+use super::{Ctx, checks, finding, genesis};
 use crate::cometbft::database::{self, Reader};
 use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as table};
 use crate::cometbft::wire::block::BlockMeta;
@@ -45,6 +45,15 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
         );
         verdict.find(state_finding(store, Some(height), &what));
     }
+    if let Some(begins) = genesis::initial_height(ctx)?
+        && u64::try_from(state.initial_height) != Ok(begins)
+    {
+        let what = format!(
+            "the state says that the chain began at height {}, and the genesis file says {begins}",
+            state.initial_height
+        );
+        verdict.find(state_finding(store, Some(height), &what));
+    }
     if height > ctx.last {
         let what = format!("the state is at height {height}, above the last block {}", ctx.last);
         verdict.find(state_finding(store, Some(height), &what));
@@ -69,7 +78,7 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
     tip.check_records(&state)?;
     tip.check_above(&state)?;
     tip.check_results(&state)?;
-    tip.check_last_results()
+    tip.check_last_results(&state)
 }
 
 struct Tip<'c, 'a> {
@@ -231,7 +240,7 @@ impl Tip<'_, '_> {
         self.verdict.find(finding(check, database::STATE, Some(name), &key, Some(height), what));
     }
 
-    fn check_last_results(&mut self) -> Result<()> {
+    fn check_last_results(&mut self, state: &State<'_>) -> Result<()> {
         let Some(value) = self.store.snapshot.get(table::LAST_RESULTS_KEY)? else { return Ok(()) };
         let wrong = |verdict: &mut Verdict, what: &str| {
             verdict.find(finding(
@@ -255,10 +264,21 @@ impl Tip<'_, '_> {
         if at > self.ctx.last {
             wrong(self.verdict, "the last results are of a height above the last block");
         }
-        if let Some(kept) = self.store.at(table::RESULTS, at)?
-            && last.results != Some(&*kept)
-        {
-            wrong(self.verdict, "the last results differ from those kept by height");
+        // They are written before the state is.
+        if at < self.height {
+            wrong(self.verdict, "the last results are of a height below the state's");
+        }
+        match self.store.at(table::RESULTS, at)? {
+            Some(kept) if last.results != Some(&*kept) => {
+                wrong(self.verdict, "the last results differ from those kept by height");
+            }
+            None if at == self.height => {
+                let results = last.results.unwrap_or_default();
+                if results_with_hash(results, state.last_results_hash).is_none() {
+                    wrong(self.verdict, "the last results don't have the hash in the state");
+                }
+            }
+            _ => {}
         }
         Ok(())
     }

@@ -169,14 +169,19 @@ fn forgeries() -> Vec<Forgery> {
     all
 }
 
-/// After a copy one in so many of the listed forgeries is made, the seed decides which: what the
-/// engines' own writers put into other engines was read back by then. On the source all are made,
-/// and one in so many is asked for in words as well. `TRANSLOAD_FORGERY_PART=1` makes and asks
-/// for all.
-const PART: u64 = 4;
+/// Of the listed forgeries one in so many is made, and one of those asked for in words as well;
+/// the seed, which is another one for each commit, decides which. `TRANSLOAD_FORGERY_PART=1`
+/// makes and asks for all.
+const PART_ON_SOURCE: u64 = 2;
 
-fn part() -> u64 {
-    number("TRANSLOAD_FORGERY_PART").unwrap_or(PART).max(1)
+/// What the engines' own writers put into other engines was read back when it was copied.
+const PART_AFTER_COPY: u64 = 4;
+
+/// One in so many is asked for in words.
+const PART_IN_WORDS: u64 = 4;
+
+fn part(otherwise: u64) -> u64 {
+    number("TRANSLOAD_FORGERY_PART").unwrap_or(otherwise).max(1)
 }
 
 /// Forges one thing after another in copies of a good home; `least` of them must be possible.
@@ -209,12 +214,12 @@ fn forge_both(name: &str, to: &str, least: usize) {
         return;
     }
     let copy = Copy::of(name);
-    forge_each(&copy, least, part(), 1);
+    forge_each(&copy, least, part(PART_IN_WORDS), part(PART_ON_SOURCE));
     let home = copy.home();
     let migrated = transload(&["migrate", home.to_str().unwrap(), "--to", to, "--yes"]);
     assert_eq!(migrated.code, 0, "{}", migrated.said);
     // Whether a finding is told in words doesn't depend on the engine.
-    forge_each(&copy, least, u64::MAX, part());
+    forge_each(&copy, least, u64::MAX, part(PART_AFTER_COPY));
 }
 
 #[test]
@@ -238,7 +243,8 @@ fn verify_names_every_record_that_was_forged_in_a_pruned_home_with_orphans() {
     if helper().is_none() {
         return;
     }
-    forge_each(&Copy::of("cosmos-simapp-sdk46-pruned"), 60, part(), 1);
+    let copy = Copy::of("cosmos-simapp-sdk46-pruned");
+    forge_each(&copy, 60, part(PART_IN_WORDS), part(PART_ON_SOURCE));
 }
 
 /// Nodes of this release have goleveldb and RocksDB alone.

@@ -1,7 +1,7 @@
 //! Forgeries of state, evidence and the index of transactions.
 
 use super::blocks::UNKNOWN_FIELD;
-use super::home::{EVIDENCE, Home, INDEX, STATE, place, position, replaced};
+use super::home::{EVIDENCE, Home, INDEX, STATE, place, position, replaced, replaced_number};
 use super::{Forged, Forgery};
 use transload_chains::cometbft::layout::{TxIndexLayout, state, tx_index};
 use transload_chains::cometbft::wire::block::Block;
@@ -86,6 +86,16 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             let key = state::LAST_RESULTS_KEY.to_vec();
             Some(Forged::put(STATE, "state/last_results", key, value, Some(home.last)))
         }),
+        Forgery::new("the last results, said to be older", |home| {
+            let value = replaced_number(home.entries(STATE).get(state::LAST_RESULTS_KEY)?, 2, 1);
+            let key = state::LAST_RESULTS_KEY.to_vec();
+            Some(Forged::put(STATE, "state/last_results", key, value, Some(home.last)))
+        }),
+        Forgery::new("the first height in the state", |home| {
+            let value = replaced_number(&home.entries(STATE)[state::STATE_KEY], 14, 9);
+            let key = state::STATE_KEY.to_vec();
+            Some(Forged::put(STATE, "state/state", key, value, None))
+        }),
         Forgery::new("the stored genesis document", |home| {
             let mut value = home.entries(STATE).get(state::GENESIS_KEY)?.clone();
             let at = position(&value, b"\"chain_id\"") + 14;
@@ -140,7 +150,7 @@ pub(super) fn forgeries() -> Vec<Forgery> {
         }),
         Forgery::new("the block that an indexed result names", |home| {
             let (height, key, value) = indexed(home)?;
-            let value = super::home::replaced_number(&value, 1, height + 1);
+            let value = replaced_number(&value, 1, height + 1);
             Some(Forged::put(INDEX, "tx_index/result", key, value, None))
         }),
         Forgery::new("a result in the index that no block has", |home| {

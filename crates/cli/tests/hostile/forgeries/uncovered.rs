@@ -31,7 +31,16 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             "tx_index/event" | "tx_index/block_event" => Some("Events, logs and the other fields"),
             "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
             "application/iavl_orphan" => Some(ORPHANS),
-            "application/unknown" => Some("Entries of application.db that no known version"),
+            "application/unknown"
+                if is_said(change, "that no known version writes")
+                    || is_said(change, "of no store") =>
+            {
+                Some("Entries of application.db that no known version")
+            }
+            "snapshots/unknown" if is_said(change, "that no known version writes") => {
+                Some("So are those of snapshots/metadata.db")
+            }
+            "blockstore/seen_commit" => Some("Which votes a seen commit holds"),
             _ if is_below(*height) => Some("below the first block kept"),
             _ => None,
         };
@@ -63,9 +72,20 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             Some("CommitInfo of versions whose next header")
         }
         "application/iavl_orphan" if change.after.is_none() => Some(ORPHANS),
+        "application/iavl_root" if is_said(change, "pruning was interrupted there") => {
+            Some("The oldest root of a store")
+        }
+        "snapshots/metadata" if is_said(change, "folders that no record names") => {
+            Some("A snapshot that no record names")
+        }
         "application/iavl_fast" if is_a_later_version(change) => Some("The version of a fast node"),
         _ => None,
     }
+}
+
+/// Whether `verify` says it, though it finds nothing wrong.
+fn is_said(change: &Change<'_>, words: &str) -> bool {
+    change.notices.iter().any(|notice| notice.contains(words))
 }
 
 /// The paths of [`PRIORITIES`] below one that leads to a set.
