@@ -341,9 +341,10 @@ fn tell(number: u64, change: &Change<'_>) -> String {
         hex::encode(shown)
     };
     let (before, after) = (change.before, change.after.as_deref().unwrap_or_default());
+    let to = change.copied_to.as_ref().map(|to| format!(" ({to:?})")).unwrap_or_default();
     let same = before.iter().zip(after).take_while(|(one, two)| one == two).count();
     format!(
-        "forgery {number}: {}: {} {} {}, from byte {same} of {}\n  before {}\n  after  {}",
+        "forgery {number}: {}: {} {} {}{to}, from byte {same} of {}\n  before {}\n  after  {}",
         change.held.name,
         change.table,
         printable_key(change.key),

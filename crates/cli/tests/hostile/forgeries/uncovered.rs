@@ -37,10 +37,15 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             {
                 Some("Entries of application.db that no known version")
             }
-            "snapshots/unknown" if is_said(change, "that no known version writes") => {
+            "snapshots/metadata" if is_said(change, "that no known version writes") => {
                 Some("So are those of snapshots/metadata.db")
             }
             "blockstore/seen_commit" => Some("Which votes a seen commit holds"),
+            "state/validators" | "state/params" | "state/results"
+                if height.is_some_and(|height| height > held.last) =>
+            {
+                Some("One record of validators, parameters or results above")
+            }
             _ if is_below(*height) => Some("below the first block kept"),
             _ => None,
         };
