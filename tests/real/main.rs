@@ -24,4 +24,5 @@ mod sdk;
 mod serving;
 mod signatures;
 mod signer;
+mod upgraded;
 mod validators;

@@ -117,7 +117,14 @@ fn link_table(source: &Path, into: &Path, name: &str) -> Result<bool> {
     let (from, to) = (source.join(name), into.join(name));
     match fs::hard_link(&from, &to) {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(true),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            if is_one_file(&from, &to)? {
+                return Ok(true);
+            }
+            // An earlier try copied it, perhaps while it was being written.
+            fs::remove_file(&to).map_err(|error| Error::io(OPERATION, &to, error))?;
+            link_table(source, into, name)
+        }
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error)
             if matches!(
@@ -132,6 +139,18 @@ fn link_table(source: &Path, into: &Path, name: &str) -> Result<bool> {
         }
         Err(error) => Err(Error::io(OPERATION, &from, error)),
     }
+}
+
+/// Whether both names are links to one file; a name that is gone is none.
+fn is_one_file(one: &Path, other: &Path) -> Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let identity = |path: &Path| match fs::metadata(path) {
+        Ok(found) => Ok(Some((found.dev(), found.ino()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io(OPERATION, path, error)),
+    };
+    let (one, other) = (identity(one)?, identity(other)?);
+    Ok(one.is_some() && one == other)
 }
 
 /// Copies a file as long as it is now, or its first `length` bytes; false when it is gone or
@@ -302,5 +321,25 @@ fn current(path: &Path) -> Result<Option<String>> {
         Ok(_) => Ok(Some(text.trim_end().to_owned())),
         Err(error) if error.kind() == ErrorKind::InvalidData => Ok(Some(String::new())),
         Err(error) => Err(Error::io(OPERATION, path, error)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_that_an_earlier_try_copied_half_written_is_taken_anew() {
+        let folder = tempfile::tempdir().unwrap();
+        let (source, into) = (folder.path().join("source"), folder.path().join("into"));
+        fs::create_dir(&source).unwrap();
+        fs::create_dir(&into).unwrap();
+        fs::write(source.join("000007.sst"), "a whole table").unwrap();
+        fs::write(into.join("000007.sst"), "a whole").unwrap();
+        assert!(link_table(&source, &into, "000007.sst").unwrap());
+        assert_eq!(fs::read(into.join("000007.sst")).unwrap(), b"a whole table");
+        assert!(link_table(&source, &into, "000007.sst").unwrap());
+        fs::remove_file(source.join("000007.sst")).unwrap();
+        assert!(!link_table(&source, &into, "000007.sst").unwrap());
     }
 }

@@ -125,7 +125,9 @@ pub(crate) fn ending(migration: &Migration<'_>, state: State) -> String {
             "done: the home stands on the old databases again.\n\
              next: the node can be started as it was. `transload finalize {home}` frees the copy.\n"
         ),
-        State::In(Phase::Finalized) => "done: the old copies are gone.\n".into(),
+        State::In(Phase::Finalized) => {
+            "done: what was kept beside the databases in use is gone.\n".into()
+        }
         other => format!("the migration is {other}\n"),
     }
 }

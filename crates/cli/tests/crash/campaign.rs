@@ -24,7 +24,7 @@ const MIGRATION_STEPS_MIN: u64 = 150;
 const KILLS: u64 = 16;
 
 /// As [`KILLS`], for the case that everybody meets.
-const RESUMED_KILLS: u64 = 40;
+const RESUMED_KILLS: u64 = 30;
 
 /// A migration that nobody has harmed: what every other must end with.
 pub(crate) struct Calm {

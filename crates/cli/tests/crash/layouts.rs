@@ -17,7 +17,7 @@ const THE_WAYS: [&[&str]; 2] = [
 ];
 
 /// Kills where nobody has set a number: the seed, which is another one each time, chooses.
-const KILLS: u64 = 20;
+const KILLS: u64 = 12;
 
 /// Fewer steps than this in a migration, and the hook isn't called any more.
 const STEPS_MIN: u64 = 150;

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 const PAIRS: u64 = 16;
 
 /// Kills at random moments of a run whose length nobody has set.
-const MOMENTS: u64 = 60;
+const MOMENTS: u64 = 30;
 
 /// The campaign's length and seed.
 #[derive(Debug)]

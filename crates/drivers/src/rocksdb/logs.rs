@@ -22,6 +22,8 @@ const RECYCLABLE_HEADER_BYTES: usize = 11;
 mod kind {
     pub(super) const ZERO: u8 = 0;
     pub(super) const FULL: u8 = 1;
+    pub(super) const FIRST: u8 = 2;
+    pub(super) const MIDDLE: u8 = 3;
     pub(super) const LAST: u8 = 4;
     pub(super) const RECYCLABLE: std::ops::RangeInclusive<u8> = 5..=8;
     pub(super) const RECYCLABLE_TIMESTAMP_SIZE: u8 = 11;
@@ -34,10 +36,12 @@ mod kind {
 /// [`Kind::Corrupt`] with the file and the place of the record that RocksDB would never leave.
 pub(super) fn check(dir: &Path, source: &Path) -> Result<()> {
     let failed = |error| Error::io("open", dir, error);
+    // Manifests that CURRENT doesn't name are left-overs.
+    let manifest = fs::read_to_string(dir.join("CURRENT")).unwrap_or_default();
     for entry in fs::read_dir(dir).map_err(failed)? {
         let path = entry.map_err(failed)?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if !name.starts_with("MANIFEST-") && !name.ends_with(".log") {
+        if name != manifest.trim_end() && !name.ends_with(".log") {
             continue;
         }
         let file = File::open(&path).map_err(|error| Error::io("open", &path, error))?;
@@ -55,7 +59,8 @@ pub(super) fn check(dir: &Path, source: &Path) -> Result<()> {
 /// Where the reader would stay for ever.
 fn trap(mut log: impl Read) -> std::io::Result<Option<u64>> {
     let mut block = Vec::with_capacity(BLOCK_BYTES);
-    let (mut is_recycled, mut was_read) = (false, false);
+    let (mut is_recycled, mut was_read, mut is_inside) = (false, false, false);
+    let mut is_damaged = false;
     let mut begins = 0;
     loop {
         block.clear();
@@ -71,12 +76,22 @@ fn trap(mut log: impl Read) -> std::io::Result<Option<u64>> {
             let header = if is_recyclable { RECYCLABLE_HEADER_BYTES } else { HEADER_BYTES };
             let end = header + usize::from(u16::from_le_bytes([low, high]));
             // The reader goes on with the next block after anything that it can't take.
-            let Some(record) = rest.get(..end) else { break };
+            let Some(record) = rest.get(..end) else {
+                is_damaged = true;
+                break;
+            };
             let is_padding = kind == kind::ZERO && end == HEADER_BYTES;
             if is_padding || masked_crc(&[&record[6..]]) != u32::from_le_bytes([c0, c1, c2, c3]) {
+                is_damaged |= !is_padding;
                 break;
             }
-            was_read |= matches!(kind, kind::FULL | kind::LAST);
+            let is_whole = kind == kind::FULL || (kind == kind::LAST && is_inside);
+            // Nothing after the first whole record behind damage is read.
+            if is_whole && is_damaged {
+                return Ok(None);
+            }
+            was_read |= is_whole;
+            is_inside = kind == kind::FIRST || (is_inside && kind == kind::MIDDLE);
             rest = &rest[end..];
         }
         if block.len() < BLOCK_BYTES {

@@ -25,7 +25,7 @@ use transload_store::Profile;
 const HEIGHTS: u64 = 120;
 
 /// Runs where nobody has set a number.
-const RUNS: u64 = 300;
+const RUNS: u64 = 150;
 
 /// Tries under faults before they end.
 const TRIES_MAX: u64 = 3;

@@ -249,6 +249,8 @@ fn index_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     Ok(match height {
         Some(height) if height < ctx.first => Judged::Outside,
         Some(height) if height <= ctx.last => Judged::Fits,
+        // A node that is rolled back with its block leaves the block's entries.
+        Some(height) if height == ctx.last + 1 => Judged::Outside,
         _ => extra(height, "the entry is of a height above the last block"),
     })
 }

@@ -12,6 +12,9 @@ use crate::cometbft::wire::results::{LastResults, Results};
 use crate::cometbft::wire::shapes;
 use crate::cometbft::wire::state::{HashedParams, ParamsInfo, State};
 use crate::cometbft::wire::validators::{ValidatorSet, ValidatorsInfo, decode_update};
+use std::collections::BTreeMap;
+use transload_codec::Malformed;
+use transload_codec::proto::{Fields, put_varint_field};
 use transload_model::layout::Layout as _;
 use transload_model::merkle::Hash;
 use transload_model::report::Verdict;
@@ -165,7 +168,7 @@ impl Tip<'_, '_> {
         let Some(value) = self.store.at(table::PARAMS, changed)? else { return Ok(()) };
         if let Ok(info) = ParamsInfo::decode(&value) {
             self.expect(
-                info.params == state.params,
+                are_same_params(info.params, state.params),
                 "the state's parameters aren't those kept by height",
             );
         }
@@ -261,27 +264,84 @@ impl Tip<'_, '_> {
             wrong(self.verdict, "the last results are of a negative height");
             return Ok(());
         };
-        if at > self.ctx.last {
+        if at > self.ctx.last + 1 {
             wrong(self.verdict, "the last results are of a height above the last block");
+        } else if at > self.ctx.last {
+            self.verdict.notices.push(format!(
+                "state.db: the last results are of height {at}, one above the last block: the \
+                 node was rolled back by a block, with the block removed"
+            ));
         }
-        // They are written before the state is.
-        if at < self.height {
-            wrong(self.verdict, "the last results are of a height below the state's");
-        }
-        match self.store.at(table::RESULTS, at)? {
-            Some(kept) if last.results != Some(&*kept) => {
+        let certified = match self.ctx.blocks.at(block_table::META, at + 1)? {
+            Some(above) => {
+                BlockMeta::decode(&above).ok().map(|above| above.header.last_results_hash.to_vec())
+            }
+            None if at == self.height => Some(state.last_results_hash.to_vec()),
+            None => None,
+        };
+        match (self.store.at(table::RESULTS, at)?, certified) {
+            (Some(kept), _) if last.results != Some(&*kept) => {
                 wrong(self.verdict, "the last results differ from those kept by height");
             }
-            None if at == self.height => {
+            (None, Some(certified)) => {
                 let results = last.results.unwrap_or_default();
-                if results_with_hash(results, state.last_results_hash).is_none() {
-                    wrong(self.verdict, "the last results don't have the hash in the state");
+                if results_with_hash(results, &certified).is_none() {
+                    wrong(self.verdict, "the last results don't have the hash of their height");
                 }
             }
             _ => {}
         }
+        if at < self.height {
+            self.verdict.notices.push(format!(
+                "state.db: the last results are of height {at}: releases from 1.0 on leave those \
+                 of their predecessor"
+            ));
+        }
         Ok(())
     }
+}
+
+/// Whether the parameters in a state are those of a record that perhaps an older release wrote:
+/// 0.38 added those of ABCI, 1.0 those of synchrony and features, in which those of ABCI went, and
+/// 0.35 dropped `time_iota_ms`
+/// (`proto/tendermint/types/params.proto`, `proto/cometbft/types/v1/params.proto`).
+fn are_same_params(record: &[u8], state: &[u8]) -> bool {
+    const BLOCK: u32 = 1;
+    const ABCI: u32 = 5;
+    const SYNCHRONY: u32 = 6;
+    const FEATURES: u32 = 7;
+    const TIME_IOTA_MS: u32 = 3;
+    let fields = |message: &[u8]| {
+        let (mut all, mut fields) = (BTreeMap::new(), Fields::new(message));
+        while let Some(field) = fields.next()? {
+            let mut content = field.bytes()?.to_vec();
+            if field.number == BLOCK {
+                content.clear();
+                let mut block = Fields::new(field.bytes()?);
+                while let Some(field) = block.next()? {
+                    if field.number != TIME_IOTA_MS {
+                        put_varint_field(
+                            &mut content,
+                            field.number,
+                            field.int64()?.cast_unsigned(),
+                        );
+                    }
+                }
+            }
+            all.insert(field.number, content);
+        }
+        Ok::<_, Malformed>(all)
+    };
+    let (Ok(mut record), Ok(mut state)) = (fields(record), fields(state)) else {
+        return record == state;
+    };
+    if !record.contains_key(&SYNCHRONY) && state.contains_key(&SYNCHRONY) {
+        record.remove(&ABCI);
+        [ABCI, SYNCHRONY, FEATURES].map(|number| state.remove(&number));
+    } else if !record.contains_key(&ABCI) {
+        state.remove(&ABCI);
+    }
+    record == state
 }
 
 fn expected_hash(before: &Set, results: &Results<'_>) -> Option<Hash> {
@@ -300,4 +360,35 @@ fn state_finding(
 ) -> transload_model::report::Finding {
     let name = store.layout.tables()[table::STATE].name.clone();
     finding(checks::STATE, database::STATE, Some(name), table::STATE_KEY, height, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use transload_codec::proto::put_message;
+
+    fn params(block: &[(u32, u64)], others: &[(u32, &[u8])]) -> Vec<u8> {
+        let (mut inner, mut message) = (Vec::new(), Vec::new());
+        block.iter().for_each(|(number, value)| put_varint_field(&mut inner, *number, *value));
+        put_message(&mut message, 1, &inner);
+        others.iter().for_each(|(number, value)| put_message(&mut message, *number, value));
+        message
+    }
+
+    #[test]
+    fn parameters_are_the_same_whichever_release_wrote_them() {
+        let v34 = params(&[(1, 9), (2, 8), (3, 1_000)], &[(2, &[8, 1]), (3, &[10, 1])]);
+        let v38 = params(&[(1, 9), (2, 8)], &[(2, &[8, 1]), (3, &[10, 1]), (5, &[])]);
+        let later = [(2, [8, 1].as_slice()), (3, &[10, 1]), (6, &[10, 1]), (7, &[8, 1])];
+        let v1 = params(&[(1, 9), (2, 8)], &later);
+        for (record, state) in [(&v34, &v38), (&v38, &v1), (&v34, &v1), (&v1, &v1)] {
+            assert!(are_same_params(record, state));
+        }
+        let other_block = params(&[(1, 9), (2, 7)], &later);
+        let other_evidence = params(&[(1, 9), (2, 8)], &[(2, &[8, 2]), (3, &[10, 1])]);
+        let none = params(&[(1, 9), (2, 8)], &[(3, &[10, 1])]);
+        for state in [&other_block, &other_evidence, &none, &v38] {
+            assert!(!are_same_params(&v1, state));
+        }
+    }
 }

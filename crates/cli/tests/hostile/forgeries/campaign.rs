@@ -166,6 +166,8 @@ pub(super) struct Change<'h> {
     pub(super) height: Option<u64>,
     /// Where a copy went: its table and height.
     pub(super) copied_to: Option<(String, Option<u64>)>,
+    /// Whether there was another record.
+    pub(super) copied_over: bool,
     pub(super) how: &'static str,
     pub(super) before: &'h [u8],
     /// The record's value now; `None` when there is none under its key any more.
@@ -189,7 +191,7 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
     let before = &database.entries[key];
     let mut value = before.clone();
     let at = dice.below(value.len().max(1));
-    let mut copied_to = None;
+    let (mut copied_to, mut copied_over) = (None, false);
     let how = match dice.below(12) {
         0 => {
             entries.remove(key);
@@ -211,7 +213,7 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
             let at = dice.below(key.len());
             key[at] ^= 1 << dice.below(8);
             copied_to = placed(&*database.layout, &key, &value);
-            entries.insert(key, value.clone());
+            copied_over = entries.insert(key, value.clone()).is_some();
             "copied under a key with another bit"
         }
         4 => {
@@ -246,8 +248,11 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
     }
     let height = *height;
     let notices = Vec::new();
-    let change =
-        Change { held, database: name, table, key, height, copied_to, how, before, after, notices };
+    let database = name;
+    #[rustfmt::skip]
+    let change = Change {
+        held, database, table, key, height, copied_to, copied_over, how, before, after, notices,
+    };
     (change, entries)
 }
 

@@ -86,11 +86,6 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             let key = state::LAST_RESULTS_KEY.to_vec();
             Some(Forged::put(STATE, "state/last_results", key, value, Some(home.last)))
         }),
-        Forgery::new("the last results, said to be older", |home| {
-            let value = replaced_number(home.entries(STATE).get(state::LAST_RESULTS_KEY)?, 2, 1);
-            let key = state::LAST_RESULTS_KEY.to_vec();
-            Some(Forged::put(STATE, "state/last_results", key, value, Some(home.last)))
-        }),
         Forgery::new("the first height in the state", |home| {
             let value = replaced_number(&home.entries(STATE)[state::STATE_KEY], 14, 9);
             let key = state::STATE_KEY.to_vec();

@@ -21,11 +21,14 @@ pub(super) fn reason(change: &Change<'_>) -> Option<&'static str> {
 /// turn, the proposer's copy included.
 const PRIORITIES: [&[u32]; 2] = [&[1, 4], &[2, 4]];
 
+const ONE_ABOVE: &str = "One record of validators, parameters or results above";
+
 const ORPHANS: &str = "Orphans that are missing, or of a later version than need be";
 
 fn words(change: &Change<'_>) -> Option<&'static str> {
     let held = change.held;
     let is_below = |height: Option<u64>| height.is_some_and(|height| height < held.first);
+    let is_above = |height: Option<u64>, by| height.is_some_and(|height| height > held.last + by);
     if let Some((table, height)) = &change.copied_to {
         return match table.as_str() {
             "tx_index/event" | "tx_index/block_event" => Some("Events, logs and the other fields"),
@@ -40,12 +43,15 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             "snapshots/metadata" if is_said(change, "that no known version writes") => {
                 Some("So are those of snapshots/metadata.db")
             }
-            "blockstore/seen_commit" => Some("Which votes a seen commit holds"),
-            "state/validators" | "state/params" | "state/results"
-                if height.is_some_and(|height| height > held.last) =>
-            {
-                Some("One record of validators, parameters or results above")
+            "blockstore/seen_commit" if !change.copied_over || *height == change.height => {
+                Some("Which votes a seen commit holds")
             }
+            "tx_index/result" | "tx_index/height" | "tx_index/block" if is_above(*height, 0) => {
+                Some("Entries of the index of transactions one above")
+            }
+            "state/validators" if is_above(*height, 2) => Some(ONE_ABOVE),
+            "state/params" if is_above(*height, 1) => Some(ONE_ABOVE),
+            "state/results" if is_above(*height, 0) => Some(ONE_ABOVE),
             _ if is_below(*height) => Some("below the first block kept"),
             _ => None,
         };
@@ -63,9 +69,16 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
         "state/state" if same_but_for(change, &[&[12], &[13]]) => {
             Some("The application's hash and results after the last block")
         }
-        "state/last_results" if change.after.is_none() => Some("second copy of the last results"),
+        "state/last_results" if change.after.is_none() || same_but_for(change, &[&[2]]) => {
+            Some("second copy of the last results")
+        }
         "evidence/committed" if held.first > 1 => Some("Marks of evidence in blocks that are"),
-        "tx_index/result" if claims_to_be_below(change) => Some("below the first block kept"),
+        "tx_index/result" if claims_to_be(change, |height| height < held.first) => {
+            Some("below the first block kept")
+        }
+        "tx_index/result" if claims_to_be(change, |height| height == held.last + 1) => {
+            Some("Entries of the index of transactions one above")
+        }
         "tx_index/height" | "tx_index/block" if change.after.is_none() => {
             Some("What is missing from the index of transactions")
         }
@@ -77,7 +90,9 @@ fn words(change: &Change<'_>) -> Option<&'static str> {
             Some("CommitInfo of versions whose next header")
         }
         "application/iavl_orphan" if change.after.is_none() => Some(ORPHANS),
-        "application/iavl_root" if is_said(change, "pruning was interrupted there") => {
+        "application/iavl_root"
+            if change.after.is_none() && is_said(change, "pruning was interrupted there") =>
+        {
             Some("The oldest root of a store")
         }
         "snapshots/metadata" if is_said(change, "folders that no record names") => {
@@ -110,12 +125,12 @@ fn same_but_for<P: AsRef<[u32]>>(change: &Change<'_>, paths: &[P]) -> bool {
     before.is_some() && without(after, &paths) == before
 }
 
-/// Whether the entry of a transaction now says that it is of a block that isn't kept: an older
-/// entry stays where the same transaction fails later.
-fn claims_to_be_below(change: &Change<'_>) -> bool {
+/// Whether the entry of a transaction now says that it is of such a height, whose block isn't
+/// kept: an older entry stays where the same transaction fails later.
+fn claims_to_be(change: &Change<'_>, height: impl Fn(u64) -> bool) -> bool {
     let after = change.after.as_deref().map(TxResult::decode);
     let Some(Ok(entry)) = after else { return false };
-    u64::try_from(entry.height).is_ok_and(|height| height < change.held.first)
+    u64::try_from(entry.height).is_ok_and(height)
 }
 
 /// Whether the store claims to begin later than it does: then nothing below counts as kept.
