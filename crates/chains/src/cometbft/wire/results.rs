@@ -1,8 +1,8 @@
 //! What the application answered to each block: `ABCIResponses` (0.34, 0.37, kept as legacy
 //! form since), `ResponseFinalizeBlock` (0.38) and `FinalizeBlockResponse` (1.x).
 
-use transload_codec::Malformed;
-use transload_codec::proto::{Fields, put_bytes, put_varint_field};
+use transload_codec::proto::{Field, Fields, put_bytes, put_varint_field};
+use transload_codec::{Malformed, MalformedKind};
 use transload_model::merkle::{Hash, leaf_hash, root_of};
 
 /// The results of one block, whichever form they are stored in.
@@ -118,23 +118,30 @@ impl<'a> LastResults<'a> {
     /// Decodes the message.
     ///
     /// # Errors
-    /// [`Malformed`] for bytes that are no such message.
+    /// [`Malformed`] for bytes that are no such message; what no release writes is none.
     pub fn decode(message: &'a [u8]) -> Result<Self, Malformed> {
         let mut last = Self::default();
-        let mut fields = Fields::new(message);
+        let (mut fields, mut before) = (Fields::new(message), 0);
         while let Some(field) = fields.next()? {
             match field.number {
-                1 => last.results = last.results.or(Some(field.bytes()?)),
+                number if number <= before => return Err(foreign(&field)),
+                1 => last.results = Some(field.bytes()?),
                 2 => last.height = field.int64()?,
-                3 => {
+                3 if last.results.is_none() => {
                     last.results = Some(field.bytes()?);
                     last.finalize = true;
                 }
-                _ => {}
+                _ => return Err(foreign(&field)),
             }
+            before = field.number;
         }
         Ok(last)
     }
+}
+
+fn foreign(field: &Field<'_>) -> Malformed {
+    let what = "a field of the last results that no release writes there";
+    Malformed::new(MalformedKind::Unexpected, what, field.offset)
 }
 
 /// `TxResult`, as the transaction index keeps it.
