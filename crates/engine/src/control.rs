@@ -9,15 +9,15 @@ use crate::error::{Error, Kind, Result};
 use crate::pacing::PaceChange;
 use crate::status::{Status, StatusFile, StatusPace};
 use crate::watch::Cancel;
+use rustix::event::{PollFd, PollFlags, poll};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use transload_observe::PaceLimits;
@@ -31,8 +31,8 @@ const ANSWER_BYTES_MAX: u64 = 64 << 20;
 /// Who doesn't speak for this long is hung up on.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// How often the server looks whether it shall end.
-const POLL: Duration = Duration::from_millis(50);
+/// How long the server rests when a connection can't be taken: every descriptor is in use.
+const REST: Duration = Duration::from_millis(50);
 
 /// What can be asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +85,8 @@ fn short_path(folder: &File) -> PathBuf {
 /// Serves the control socket until it is dropped.
 pub struct ControlServer {
     path: PathBuf,
-    stop: Arc<AtomicBool>,
+    /// The server ends when this end of a pair is closed.
+    wake: Option<UnixStream>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -116,31 +117,43 @@ impl ControlServer {
         let listener = UnixListener::bind(short_path(&folder)).map_err(refused)?;
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).map_err(refused)?;
         listener.set_nonblocking(true).map_err(refused)?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let ear = Arc::clone(&stop);
+        let (wake, end) = UnixStream::pair().map_err(refused)?;
         let thread = std::thread::spawn(move || {
-            while !ear.load(Ordering::SeqCst) {
+            while is_called(&listener, &end) {
                 match listener.accept() {
                     // One request after another: they are few and small.
                     Ok((stream, _)) => {
                         let _ = answer(&stream, &cancel, &status, &change_pace);
                     }
-                    Err(_) => std::thread::sleep(POLL),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                    Err(_) => std::thread::sleep(REST),
                 }
             }
         });
-        Ok(Self { path, stop, thread: Some(thread) })
+        Ok(Self { path, wake: Some(wake), thread: Some(thread) })
     }
 }
 
 impl Drop for ControlServer {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        drop(self.wake.take());
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
         let _ = fs::remove_file(&self.path);
     }
+}
+
+/// Waits for somebody who calls; whether the server goes on.
+fn is_called(listener: &UnixListener, end: &UnixStream) -> bool {
+    let mut both = [
+        PollFd::new(listener, PollFlags::IN),
+        PollFd::from_borrowed_fd(end.as_fd(), PollFlags::IN),
+    ];
+    if poll(&mut both, None).is_err() {
+        std::thread::sleep(REST);
+    }
+    both[1].revents().is_empty()
 }
 
 fn answer(

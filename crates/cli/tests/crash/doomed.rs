@@ -28,8 +28,10 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
         if seen.0 == signal_at {
             kill_process(getpid(), signal).unwrap();
             // It is on its way; no further step may happen before it arrives.
-            while signal == Signal::KILL {
-                std::thread::park();
+            if signal == Signal::KILL {
+                loop {
+                    std::thread::park();
+                }
             }
             std::thread::sleep(HEARD);
         }

@@ -16,7 +16,7 @@ const THE_WAYS: [&[&str]; 2] = [
     &["--layout", "v1", "--to", "goleveldb", "--yes", "--chunk", "256KiB", "--workers", "2"],
 ];
 
-/// Kills where nobody has set a number: the seed, which is another one each time, chooses.
+/// Kills where nobody has set a number: the seed, which is another one for each commit, chooses.
 const KILLS: u64 = 12;
 
 /// Fewer steps than this in a migration, and the hook isn't called any more.

@@ -25,7 +25,7 @@ impl Ledger {
     /// Reads a copy of the journal, so that the next process still meets it as the kill has
     /// left it. `None` before there is one.
     pub(crate) fn of(home: &Path) -> Option<Self> {
-        let folder = tempfile::tempdir_in(crate::settings::scratch()).unwrap();
+        let folder = tempfile::tempdir_in(crate::victims::scratch()).unwrap();
         let journal = Journal::path_in(&home.join(".transload"));
         if !journal.exists() {
             return None;

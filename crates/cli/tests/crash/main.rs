@@ -25,9 +25,13 @@ mod moments;
 mod mounts;
 mod nodes;
 mod settings;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod stand;
 mod steps;
 mod victim;
+#[path = "../shared/victims.rs"]
+mod victims;
 
 use settings::Settings;
 use std::panic::catch_unwind;

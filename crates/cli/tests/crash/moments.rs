@@ -5,7 +5,8 @@
 
 use crate::campaign::{Calm, MIGRATE, YES, left_behind, stands_on_the_target, unchanged};
 use crate::contents::ANY_MOMENT;
-use crate::settings::{Dice, Settings};
+use crate::settings::Settings;
+use crate::shared::Dice;
 use crate::stand;
 use crate::victim::Victim;
 use rustix::process::{Pid, Signal, kill_process};

@@ -63,7 +63,7 @@ impl Disk {
     }
 
     fn at(is_ext4: bool) -> Self {
-        let scratch = crate::settings::scratch();
+        let scratch = crate::victims::scratch();
         let folder = tempfile::Builder::new().prefix("transload-crash-").tempdir_in(scratch);
         let disk = Self { folder: folder.unwrap(), is_ext4 };
         std::fs::create_dir(disk.path()).unwrap();

@@ -52,7 +52,7 @@ pub(crate) fn adopt_orphans() {
 impl Victim {
     /// Unpacks the home.
     pub(crate) fn new() -> Self {
-        Self::on(&crate::settings::scratch())
+        Self::on(&crate::victims::scratch())
     }
 
     /// Unpacks the home below a folder.
@@ -62,7 +62,7 @@ impl Victim {
 
     /// Unpacks another home than the usual one.
     pub(crate) fn of(name: &str) -> Self {
-        Self::unpacked(name, &crate::settings::scratch())
+        Self::unpacked(name, &crate::victims::scratch())
     }
 
     fn unpacked(name: &str, disk: &Path) -> Self {
@@ -73,7 +73,7 @@ impl Victim {
         let mut tar = Command::new("tar");
         tar.arg("xzf").arg(archive).arg("-C").arg(folder.path());
         assert!(tar.status().unwrap().success());
-        Self(folder, tempfile::tempdir_in(crate::settings::scratch()).unwrap())
+        Self(folder, tempfile::tempdir_in(crate::victims::scratch()).unwrap())
     }
 
     /// The home's path.
@@ -127,7 +127,7 @@ impl Victim {
         let words = [&[command, home.to_str().unwrap()], options].concat();
         let child = self.spawn(&mut self.signalled_command(Signal::STOP, step, &words));
         let process = Pid::from_child(&child);
-        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap()?;
+        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap().expect("a status");
         status.stopped().then_some(Stopped { child, process })
     }
 

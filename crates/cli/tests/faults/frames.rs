@@ -2,7 +2,8 @@
 //! hangs in the middle.
 
 use crate::proxy::{self, Frames, LOUD, MARK, SILENT, Spoil, Trouble, Way};
-use crate::settings::{Dice, Settings};
+use crate::settings::{Settings, pick};
+use crate::shared::Dice;
 use crate::verdict::{MIGRATE, after_faults, ends_well};
 use crate::ward::{Stand, Ward};
 use std::os::unix::fs::PermissionsExt;
@@ -45,7 +46,7 @@ fn roll(helpers: &[Frames], troubles: &[Trouble], dice: &mut Dice) -> Spoil {
     } else {
         (Way::FromHelper, frames.from_helper)
     };
-    let trouble = *dice.pick(troubles);
+    let trouble = *pick(dice, troubles);
     Spoil { helper, way, frame: dice.roll(count), trouble, seed: dice.roll(u64::MAX) }
 }
 

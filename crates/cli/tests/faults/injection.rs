@@ -2,7 +2,8 @@
 //! transload or of its helper, answer something without being made.
 
 use crate::program::Run;
-use crate::settings::Dice;
+use crate::settings::pick;
+use crate::shared::Dice;
 use crate::ward::Ward;
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -133,15 +134,15 @@ impl Injection {
     pub(crate) fn roll(census: &Census, dice: &mut Dice) -> Self {
         let calls: Vec<&Call> =
             CALLS.iter().filter(|call| census.0.contains_key(call.name)).collect();
-        let call = dice.pick(&calls);
+        let call = pick(dice, &calls);
         let number = 1 + dice.roll(census.0[call.name]);
         let lies = !call.lies.is_empty() && dice.roll(3) == 0;
         let (fault, can_last) = if lies {
-            (format!("retval={}", dice.pick(call.lies)), false)
+            (format!("retval={}", pick(dice, call.lies)), false)
         } else if dice.roll(20) == 0 {
             ("delay_enter=200ms".to_owned(), false)
         } else {
-            let error = *dice.pick(call.errors);
+            let error = *pick(dice, call.errors);
             // A call that is always interrupted is always tried again, as it should be.
             (format!("error={error}"), error != "EINTR")
         };

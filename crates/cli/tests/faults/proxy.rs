@@ -4,7 +4,7 @@
 //! the others. For each of them it makes a pair, hands the real helper one end, and passes frames
 //! on between the two.
 
-use crate::settings::Dice;
+use crate::shared::Dice;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, recvmsg, sendmsg,

@@ -1,9 +1,8 @@
-//! How long a campaign is, and the dice that it throws.
+//! How long a campaign is.
 
-use std::path::PathBuf;
+use crate::shared::{self, Dice, number};
+use crate::victims;
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Runs of each case where nobody has set a number: together they take less than a minute.
 const RUNS: u64 = 12;
@@ -29,7 +28,6 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn from_environment() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let runs = |name| number(name).unwrap_or(RUNS);
         Self {
             seed: number("TRANSLOAD_SEED").unwrap_or(1),
@@ -37,46 +35,24 @@ impl Settings {
             frames: runs("TRANSLOAD_FAULT_FRAMES"),
             hangs: number("TRANSLOAD_FAULT_HANGS").unwrap_or(0),
             bytes: runs("TRANSLOAD_FAULT_BYTES"),
-            workers: number("TRANSLOAD_FAULT_WORKERS")
-                .and_then(|workers| usize::try_from(workers).ok())
-                .unwrap_or(cores),
+            workers: victims::workers("TRANSLOAD_FAULT_WORKERS"),
             strace: has_strace(),
         }
     }
 
     /// The dice of one run: the same whichever worker does it.
     pub(crate) fn dice(&self, purpose: &str, run: u64) -> Dice {
-        let mut mixed = Dice(self.seed ^ run.wrapping_mul(0x2545_f491_4f6c_dd1d));
+        let mut mixed = Dice::of(self.seed, run);
         for byte in purpose.bytes() {
             mixed.0 ^= mixed.roll(u64::MAX).wrapping_add(u64::from(byte));
         }
         mixed
     }
 
-    /// Does a number of runs on so many threads as are set. A run that panics doesn't keep the
-    /// others from being done: what they find is wanted too.
+    /// Does a number of runs on so many threads as are set.
     pub(crate) fn each(&self, runs: u64, act: impl Fn(u64) + Sync) {
-        let next = AtomicU64::new(0);
-        let failures = Mutex::new(Vec::new());
-        std::thread::scope(|scope| {
-            for _ in 0..self.workers.max(1) {
-                scope.spawn(|| {
-                    loop {
-                        let run = next.fetch_add(1, Ordering::SeqCst);
-                        if run >= runs {
-                            return;
-                        }
-                        let done =
-                            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| act(run)));
-                        if done.is_err() {
-                            failures.lock().unwrap().push(run);
-                        }
-                    }
-                });
-            }
-        });
-        let failures = failures.into_inner().unwrap();
-        assert!(failures.is_empty(), "{} of {runs} runs failed: {failures:?}", failures.len());
+        let runs: Vec<u64> = (0..runs).collect();
+        shared::each(self.workers, &runs, act);
     }
 }
 
@@ -87,36 +63,7 @@ fn has_strace() -> bool {
     strace.status().is_ok_and(|status| status.success())
 }
 
-/// Where homes live: in memory where the machine offers it, since thousands of them are written
-/// and thrown away.
-pub(crate) fn scratch() -> PathBuf {
-    let memory = PathBuf::from("/dev/shm");
-    let usable = std::env::var_os("TMPDIR").is_none()
-        && tempfile::Builder::new().prefix("transload-faults-").tempdir_in(&memory).is_ok();
-    if usable { memory } else { std::env::temp_dir() }
-}
-
-fn number(variable: &str) -> Option<u64> {
-    let text = std::env::var(variable).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
-}
-
-/// Pseudo-random numbers from a seed (`SplitMix64`).
-#[derive(Debug)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    /// A number below `sides`.
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (mixed ^ (mixed >> 31)) % sides
-    }
-
-    /// One of these.
-    pub(crate) fn pick<'a, T>(&mut self, from: &'a [T]) -> &'a T {
-        &from[usize::try_from(self.roll(from.len() as u64)).unwrap()]
-    }
+/// One of these.
+pub(crate) fn pick<'a, T>(dice: &mut Dice, from: &'a [T]) -> &'a T {
+    &from[dice.below(from.len())]
 }

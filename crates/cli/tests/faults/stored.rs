@@ -2,7 +2,8 @@
 //! ones.
 
 use crate::program::Run;
-use crate::settings::{Dice, Settings};
+use crate::settings::{Settings, pick};
+use crate::shared::Dice;
 use crate::verdict::{MIGRATE, YES, root};
 use crate::ward::{Stand, Ward};
 use std::fs;
@@ -44,7 +45,7 @@ pub(crate) fn spoiled(settings: &Settings) {
 fn one(settings: &Settings, run: u64) {
     let mut dice = settings.dice("bytes", run);
     let ward = Ward::new();
-    let moment = *dice.pick(&[Moment::First, Moment::Ready, Moment::Soaking]);
+    let moment = *pick(&mut dice, &[Moment::First, Moment::Ready, Moment::Soaking]);
     match moment {
         Moment::First => {}
         // There is no terminal to say yes on.
@@ -73,8 +74,8 @@ fn one(settings: &Settings, run: u64) {
     // What transload keeps for itself are a few files among many.
     let own: Vec<PathBuf> = files.iter().filter(|file| !is_of_a_database(file)).cloned().collect();
     let is_own = !own.is_empty() && dice.roll(2) == 0;
-    let file = dice.pick(if is_own { &own } else { &files }).clone();
-    let spoil = *dice.pick(&SPOILS);
+    let file = pick(&mut dice, if is_own { &own } else { &files }).clone();
+    let spoil = *pick(&mut dice, &SPOILS);
     spoil_file(&file, spoil, &mut dice);
     let relative = file.strip_prefix(&home).unwrap().to_owned();
     let what = format!(
@@ -84,8 +85,8 @@ fn one(settings: &Settings, run: u64) {
     );
     let command = match moment {
         Moment::First => "migrate",
-        Moment::Ready => *dice.pick(&["resume", "rollback"]),
-        Moment::Soaking => *dice.pick(&["rollback", "finalize"]),
+        Moment::Ready => *pick(&mut dice, &["resume", "rollback"]),
+        Moment::Soaking => *pick(&mut dice, &["rollback", "finalize"]),
     };
     let options: &[&str] = if command == "migrate" { &MIGRATE } else { &YES };
     let ended = ward.run(&[], command, options);

@@ -2,7 +2,7 @@
 
 use crate::injection::by_the_loader;
 use crate::program::Run;
-use crate::settings::Dice;
+use crate::shared::Dice;
 use crate::ward::{Stand, Ward};
 use std::sync::OnceLock;
 

@@ -1,7 +1,7 @@
 //! A home under attack, and what it held before.
 
 use crate::program::{Run, run};
-use crate::settings::scratch;
+use crate::victims::scratch;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

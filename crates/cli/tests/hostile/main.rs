@@ -17,6 +17,8 @@ mod pace;
 mod peer;
 mod refusals;
 mod rows;
+#[path = "../shared/mod.rs"]
+mod shared;
 mod snapshots;
 mod tampering;
 mod untouched;

@@ -2,6 +2,7 @@
 
 use super::ahead::Ahead;
 use super::foresight::HEIGHTS_AHEAD;
+use super::genesis::Genesis;
 use super::{checks, finding};
 use crate::cometbft::database::{self, Reader};
 use crate::cometbft::home::Release;
@@ -39,6 +40,7 @@ pub(super) struct Ctx<'a> {
     /// The chain's first height.
     pub(super) initial: u64,
     pub(super) chain_id: Vec<u8>,
+    pub(super) genesis: Genesis,
     /// Height of the state after the last block applied.
     pub(super) state_height: Option<u64>,
     pub(super) rules: Ed25519Rules,
@@ -141,6 +143,7 @@ pub(super) fn open<'a>(view: HomeView<'a>, verdict: &mut Verdict) -> Result<Opti
         state_height: u64::try_from(decoded.last_block_height).ok().filter(|_| stored.is_some()),
         initial: u64::try_from(decoded.initial_height).unwrap_or(1).max(1),
         chain_id,
+        genesis: Genesis::check(view, state.as_ref(), verdict)?,
         state,
         evidence,
         tx_index,

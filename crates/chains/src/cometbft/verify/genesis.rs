@@ -1,30 +1,76 @@
 //! The genesis document: the stored one overrides the file at the node's start, so both must
 //! say the same.
 
-use super::{Ctx, checks, finding};
-use crate::cometbft::database;
+use super::{checks, finding};
+use crate::cometbft::database::{self, Reader};
 use crate::cometbft::home;
-use crate::cometbft::layout::{blockstore as block_table, state as table};
-use crate::cometbft::wire::block::BlockMeta;
+use crate::cometbft::layout::{StateLayout, state as table};
 use crate::cometbft::wire::validators::{KeyKind, PublicKey, Validator, ValidatorSet};
 use base64::Engine as _;
 use serde_json::Value;
 use transload_model::layout::Layout as _;
 use transload_model::merkle::{Hash, sha256};
 use transload_model::report::Verdict;
-use transload_store::{Error, Result};
+use transload_store::{Error, HomeView, Result};
 
 /// A genesis document larger than this isn't read: the largest known have some 500 MB.
 const GENESIS_BYTES_MAX: u64 = 2 << 30;
 
-pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
-    let Some(state) = &ctx.state else { return Ok(()) };
+/// What the genesis file says that other checks want.
+#[derive(Debug, Default)]
+pub(super) struct Genesis {
+    /// The height at which the chain began; `None` when the file isn't there or doesn't say.
+    pub(super) initial_height: Option<u64>,
+    /// Hash of the validators that it lists; `None` when it lists none, or one that can't be read.
+    pub(super) validators_hash: Option<Hash>,
+}
+
+impl Genesis {
+    /// Reads the file, once, and holds what the state stores of it against it.
+    pub(super) fn check(
+        view: HomeView<'_>,
+        state: Option<&Reader<StateLayout>>,
+        verdict: &mut Verdict,
+    ) -> Result<Self> {
+        let file = read_file(view)?;
+        if let Some(state) = state {
+            check_stored(state, file.as_deref(), verdict)?;
+        }
+        let parsed = file.as_deref().map(serde_json::from_slice::<Said>);
+        let Some(Ok(said)) = parsed else { return Ok(Self::default()) };
+        let listed = said.validators.filter(|listed| !says_nothing(listed));
+        let listed = listed.or(said.consensus.and_then(|consensus| consensus.validators));
+        Ok(Self {
+            initial_height: first_height(said.initial_height.as_ref()),
+            validators_hash: listed.and_then(|listed| hash_of_listed(&listed)),
+        })
+    }
+}
+
+/// All that [`Genesis`] wants of a document that may be large.
+#[derive(serde::Deserialize)]
+struct Said {
+    initial_height: Option<Value>,
+    validators: Option<Value>,
+    consensus: Option<Consensus>,
+}
+
+#[derive(serde::Deserialize)]
+struct Consensus {
+    validators: Option<Value>,
+}
+
+fn check_stored(
+    state: &Reader<StateLayout>,
+    file: Option<&[u8]>,
+    verdict: &mut Verdict,
+) -> Result<()> {
     let stored = state.snapshot.get(table::GENESIS_KEY)?;
     let digest = state.snapshot.get(table::GENESIS_HASH_KEY)?;
     if stored.is_none() && digest.is_none() {
         return Ok(());
     }
-    let Some(file) = read_file(ctx)? else {
+    let Some(file) = file else {
         verdict.skip(checks::GENESIS, 1, "the home has no readable genesis file");
         return Ok(());
     };
@@ -36,14 +82,14 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
     let mut checked = 0;
     if let Some(digest) = digest {
         checked += 1;
-        if digest != sha256(&file) {
+        if digest != sha256(file) {
             let what = "the genesis file doesn't have the hash that is stored".to_owned();
             wrong(table::GENESIS_HASH_KEY, what);
         }
     }
     if let Some(stored) = stored {
         checked += 1;
-        let parsed = (serde_json::from_slice(&stored), serde_json::from_slice(&file));
+        let parsed = (serde_json::from_slice(&stored), serde_json::from_slice(file));
         match parsed {
             (Ok(stored), Ok(file)) => {
                 for what in differences(&stored, &file) {
@@ -62,32 +108,9 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
     Ok(())
 }
 
-/// The height at which the chain began, as the genesis file has it.
-pub(super) fn initial_height(ctx: &Ctx<'_>) -> Result<Option<u64>> {
-    let Some(file) = read_file(ctx)? else { return Ok(None) };
-    let document = serde_json::from_slice::<Initial>(&file).ok();
-    Ok(document.and_then(|document| first_height(document.initial_height.as_ref())))
-}
-
-/// All that [`initial_height`] wants of a document that may be large.
-#[derive(serde::Deserialize)]
-struct Initial {
-    initial_height: Option<Value>,
-}
-
-/// Whether the genesis file lists validators, and they are those of the first header.
-pub(super) fn names_first_validators(ctx: &Ctx<'_>) -> Result<bool> {
-    let Some(file) = read_file(ctx)? else { return Ok(false) };
-    let Ok(document) = serde_json::from_slice::<Value>(&file) else { return Ok(false) };
-    let Some(hash) = validators_hash(&document) else { return Ok(false) };
-    let Some(first) = ctx.blocks.at(block_table::META, ctx.initial)? else { return Ok(false) };
-    let named = BlockMeta::decode(&first);
-    Ok(named.is_ok_and(|first| first.header.validators_hash == hash))
-}
-
-fn read_file(ctx: &Ctx<'_>) -> Result<Option<Vec<u8>>> {
+fn read_file(view: HomeView<'_>) -> Result<Option<Vec<u8>>> {
     const OPERATION: &str = "read the genesis file";
-    let path = home::genesis_path(&ctx.view.home.root)?;
+    let path = home::genesis_path(&view.home.root)?;
     match std::fs::metadata(&path) {
         // Reading a pipe would wait for its writer for ever.
         Ok(metadata) if !metadata.is_file() => return Ok(None),
@@ -199,7 +222,10 @@ fn is_retired(key: &str) -> bool {
 /// Hash of the validators that a genesis document lists; `None` when it lists none, or one that
 /// can't be read.
 pub(in crate::cometbft) fn validators_hash(document: &Value) -> Option<Hash> {
-    let listed = given(document, "validators").or(document.pointer("/consensus/validators"))?;
+    hash_of_listed(given(document, "validators").or(document.pointer("/consensus/validators"))?)
+}
+
+fn hash_of_listed(listed: &Value) -> Option<Hash> {
     let listed = listed.as_array().filter(|listed| !listed.is_empty())?;
     let mut read = Vec::new();
     for validator in listed {

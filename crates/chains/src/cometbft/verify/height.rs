@@ -14,7 +14,6 @@ use crate::cometbft::signature::Signatures;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
-
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

@@ -108,7 +108,6 @@ pub(super) fn verify(
     let mut outcome = check_heights(&ctx, options.workers, &heights)?;
     verdict.absorb(std::mem::replace(&mut outcome.verdict, Verdict::nothing()));
     tip::check(&ctx, &mut verdict)?;
-    genesis::check(&ctx, &mut verdict)?;
     evidence::check_database(&ctx, &outcome, &mut verdict)?;
     let scanned = AtomicU64::new(0);
     let advance = |bytes| {

@@ -4,7 +4,7 @@
 use super::evidence::set_at;
 use super::results::results_with_hash;
 use super::sets::{self, Set, hash_after};
-use super::{Ctx, checks, finding, genesis};
+use super::{Ctx, checks, finding};
 use crate::cometbft::database::{self, Reader};
 use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as table};
 use crate::cometbft::wire::block::BlockMeta;
@@ -48,7 +48,7 @@ pub(super) fn check(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result<()> {
         );
         verdict.find(state_finding(store, Some(height), &what));
     }
-    if let Some(begins) = genesis::initial_height(ctx)?
+    if let Some(begins) = ctx.genesis.initial_height
         && u64::try_from(state.initial_height) != Ok(begins)
     {
         let what = format!(

@@ -2,7 +2,7 @@
 
 use super::context::Ctx;
 use super::outcome::Outcome;
-use super::{checks, finding, genesis};
+use super::{checks, finding};
 use crate::cometbft::database;
 use crate::cometbft::layout::blockstore as block_table;
 use crate::cometbft::wire::block::BlockMeta;
@@ -74,10 +74,17 @@ pub(super) fn trust(
             ));
         }
     }
-    if ctx.first == ctx.initial && genesis::names_first_validators(ctx)? {
+    if ctx.first == ctx.initial && genesis_names_first_validators(ctx)? {
         return Ok(Trust::BySignaturesSince { height: ctx.initial });
     }
     Ok(Trust::SelfConsistent)
+}
+
+/// Whether the genesis file lists validators, and they are those of the first header.
+fn genesis_names_first_validators(ctx: &Ctx<'_>) -> Result<bool> {
+    let Some(hash) = ctx.genesis.validators_hash else { return Ok(false) };
+    let Some(first) = ctx.blocks.at(block_table::META, ctx.initial)? else { return Ok(false) };
+    Ok(BlockMeta::decode(&first).is_ok_and(|first| first.header.validators_hash == hash))
 }
 
 pub(super) fn limits(ctx: &Ctx<'_>, outcome: &Outcome, verdict: &mut Verdict) {

@@ -8,11 +8,11 @@
 use super::home::{BLOCKS, Entries};
 use super::uncovered;
 use crate::homes::Copy;
+use crate::shared::{self, Dice, number};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
 use transload_chains::cometbft::CometBft;
 use transload_chains::cometbft::layout::blockstore;
 use transload_chains::cometbft::wire::block::BlockStoreState;
@@ -221,16 +221,16 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
             "cut off"
         }
         5 => {
-            value.insert(at, dice.byte());
+            value.insert(at, byte(dice));
             "lengthened by a byte"
         }
         6 if !value.is_empty() => {
-            value[at] = dice.byte();
+            value[at] = byte(dice);
             "changed in a byte"
         }
         7 => {
             let end = (at + 1 + dice.below(16)).min(value.len());
-            value[at.min(end)..end].iter_mut().for_each(|byte| *byte = dice.byte());
+            value[at.min(end)..end].iter_mut().for_each(|old| *old = byte(dice));
             "changed in a run of bytes"
         }
         _ if !value.is_empty() => {
@@ -238,7 +238,7 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
             "changed in a bit"
         }
         _ => {
-            value.push(dice.byte());
+            value.push(byte(dice));
             "lengthened by a byte"
         }
     };
@@ -249,9 +249,18 @@ fn forge<'h>(held: &'h Held, dice: &mut Dice) -> (Change<'h>, Entries) {
     let height = *height;
     let notices = Vec::new();
     let database = name;
-    #[rustfmt::skip]
     let change = Change {
-        held, database, table, key, height, copied_to, copied_over, how, before, after, notices,
+        held,
+        database,
+        table,
+        key,
+        height,
+        copied_to,
+        copied_over,
+        how,
+        before,
+        after,
+        notices,
     };
     (change, entries)
 }
@@ -268,10 +277,6 @@ fn placed(layout: &dyn Layout, key: &[u8], value: &[u8]) -> Option<(String, Opti
 }
 
 /// A number from the environment.
-pub(super) fn number(variable: &str) -> Option<u64> {
-    std::env::var(variable).ok()?.parse().ok()
-}
-
 /// Whether nothing was changed after all.
 fn is_idle(change: &Change<'_>, entries: &Entries) -> bool {
     *entries == change.held.databases[change.database].entries
@@ -294,45 +299,33 @@ fn random_forgeries_are_found_or_are_said_to_be_beyond_any_check() {
         .collect();
     let applications = APPLICATIONS
         .map(|name| Held::new(name, Copy::of(name), |path| Some(super::home::entries(path))));
-    let next = AtomicU64::new(0);
     let told = Mutex::new((Vec::new(), BTreeMap::<&str, u64>::new()));
-    let work = || {
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            if number >= forgeries {
-                return;
-            }
-            let mut dice = Dice(seed ^ number.wrapping_mul(0x2545_f491_4f6c_dd1d));
-            let held = if number.is_multiple_of(ONE_APPLICATION_IN) {
-                &applications[dice.below(applications.len())]
+    let numbers: Vec<u64> = (0..forgeries).collect();
+    shared::each(shared::cores(), &numbers, |number| {
+        let mut dice = Dice::of(seed, number);
+        let held = if number.is_multiple_of(ONE_APPLICATION_IN) {
+            &applications[dice.below(applications.len())]
+        } else {
+            &samples[dice.below(samples.len())]
+        };
+        let (mut change, entries) = forge(held, &mut dice);
+        let outcome = if is_idle(&change, &entries) {
+            Ok("nothing was changed")
+        } else {
+            let mut verdict = held.verify(change.database, &entries);
+            verdict.notices.retain(|notice| !held.notices.contains(notice));
+            change.notices = std::mem::take(&mut verdict.notices);
+            if verdict.failed() > 0 {
+                Ok("found")
             } else {
-                &samples[dice.below(samples.len())]
-            };
-            let (mut change, entries) = forge(held, &mut dice);
-            let outcome = if is_idle(&change, &entries) {
-                Ok("nothing was changed")
-            } else {
-                let mut verdict = held.verify(change.database, &entries);
-                verdict.notices.retain(|notice| !held.notices.contains(notice));
-                change.notices = std::mem::take(&mut verdict.notices);
-                if verdict.failed() > 0 {
-                    Ok("found")
-                } else {
-                    uncovered::reason(&change).ok_or_else(|| tell(number, &change))
-                }
-            };
-            let mut told = told.lock().unwrap();
-            match outcome {
-                Ok(word) => *told.1.entry(word).or_default() += 1,
-                Err(fault) => told.0.push(fault),
+                uncovered::reason(&change).ok_or_else(|| tell(number, &change))
             }
+        };
+        let mut told = told.lock().unwrap();
+        match outcome {
+            Ok(word) => *told.1.entry(word).or_default() += 1,
+            Err(fault) => told.0.push(fault),
         }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..std::thread::available_parallelism().map_or(1, usize::from) {
-            scope.spawn(work);
-        }
-        work();
     });
     let (faults, counts) = told.into_inner().unwrap();
     println!("{counts:#?}");
@@ -360,23 +353,6 @@ fn tell(number: u64, change: &Change<'_>) -> String {
     )
 }
 
-/// Pseudo-random numbers from a seed (`SplitMix64`).
-struct Dice(u64);
-
-impl Dice {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn byte(&mut self) -> u8 {
-        self.next().to_be_bytes()[0]
-    }
+fn byte(dice: &mut Dice) -> u8 {
+    dice.roll(u64::MAX).to_be_bytes()[0]
 }

@@ -14,7 +14,7 @@ mod uncovered;
 
 use crate::holding::{engines, open};
 use crate::homes::{Copy, changed, helper, imprint, transload};
-use campaign::number;
+use crate::shared::number;
 use home::Home;
 pub(crate) use home::entries;
 use serde_json::Value;
@@ -172,10 +172,10 @@ fn forgeries() -> Vec<Forgery> {
 /// Of the listed forgeries one in so many is made, and one of those asked for in words as well;
 /// the seed, which is another one for each commit, decides which. `TRANSLOAD_FORGERY_PART=1`
 /// makes and asks for all.
-const PART_ON_SOURCE: u64 = 3;
+const PART_ON_SOURCE: u64 = 5;
 
 /// What the engines' own writers put into other engines was read back when it was copied.
-const PART_AFTER_COPY: u64 = 6;
+const PART_AFTER_COPY: u64 = 10;
 
 /// One in so many is asked for in words.
 const PART_IN_WORDS: u64 = 4;
