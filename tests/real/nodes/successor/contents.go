@@ -4,8 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 
+	"cosmossdk.io/store/iavl"
+	"cosmossdk.io/store/rootmulti"
 	abci "github.com/cometbft/cometbft/abci/types"
 )
 
@@ -24,18 +27,20 @@ type contents struct {
 	Absent []byte `json:"absent"`
 }
 
-// Reads every store through the same context that the SDK gives to its queries.
+// Reads every tree by itself: the iterators of the SDK's query context end at an error as if it
+// were the last key.
 func (app *successor) queryContents(height int64) (*abci.ResponseQuery, error) {
-	ctx, err := app.CreateQueryContext(height, false)
-	if err != nil {
-		return &abci.ResponseQuery{Code: 1, Log: err.Error(), Height: height}, nil
-	}
+	trees := app.CommitMultiStore().(*rootmulti.Store)
 	all := map[string]contents{}
 	for name, key := range app.keys {
+		tree, err := trees.GetCommitKVStore(key).(*iavl.Store).GetImmutable(height)
+		if err != nil {
+			return &abci.ResponseQuery{Code: 1, Log: err.Error(), Height: height}, nil
+		}
 		hash := sha256.New()
 		var found contents
 		var before []byte
-		iterator := ctx.KVStore(key).Iterator(nil, nil)
+		iterator := tree.Iterator(nil, nil)
 		for ; iterator.Valid(); iterator.Next() {
 			for _, part := range [][]byte{iterator.Key(), iterator.Value()} {
 				hash.Write(binary.BigEndian.AppendUint32(nil, uint32(len(part))))
@@ -54,8 +59,8 @@ func (app *successor) queryContents(height int64) (*abci.ResponseQuery, error) {
 			}
 			found.Last, before = iterator.Key(), iterator.Key()
 		}
-		if err := iterator.Close(); err != nil {
-			return nil, err
+		if err := errors.Join(iterator.Error(), iterator.Close()); err != nil {
+			return nil, fmt.Errorf("store %s at %d: %w", name, height, err)
 		}
 		found.Sha256 = fmt.Sprintf("%x", hash.Sum(nil))
 		all[name] = found
