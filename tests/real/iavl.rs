@@ -119,15 +119,15 @@ fn lives_on(home: &NodeHome, known: &Value, said: &Contents, info: &Value) {
         makes_a_block_every(home, pause);
         let mut node = Node::start(home);
         node.wait_for_height(tip + more);
-        let archived = known["last_height"].as_u64().unwrap();
-        let hash = &known["heights"][archived.to_string()]["block_hash"];
-        chain::compare_link(node.rpc, archived, hash);
-        answers::compare(node.rpc, known);
         node.stop();
         transload("verify", home, &[]);
 
         let mut node = stands_still(home);
         let now = node.wait_for_height(tip + more);
+        let archived = known["last_height"].as_u64().unwrap();
+        let hash = &known["heights"][archived.to_string()]["block_hash"];
+        chain::compare_link(node.rpc, archived, hash);
+        answers::compare(node.rpc, known);
         let kept = first_answered(&node, now);
         assert!((KEPT..=KEPT + PRUNED_EVERY).contains(&(now - kept)), "{kept} to {now} are kept");
         assert!(kept > first, "nothing was pruned");
