@@ -8,7 +8,10 @@
 //! canonical engines in a plain loop (iterate, batch-write, no sync), the same with large synced
 //! batches, a scan and a sorted ingest (what one thread can reach at most), and `transload
 //! convert` with its full verification. What counts are the ratios of the medians.
+//!
+//! With `--home HOME --layout NAME` it pairs a change of layout with the plain move instead.
 
+mod layouts;
 mod measure;
 mod memory;
 
@@ -38,15 +41,32 @@ struct Arguments {
     #[arg(long, default_value = "transload")]
     transload: PathBuf,
     /// The peer: bench/peer, built with `go build`
-    #[arg(long)]
-    peer: PathBuf,
+    #[arg(long, required_unless_present = "home")]
+    peer: Option<PathBuf>,
     /// Folder for the databases; it needs about five times their size
     #[arg(long)]
     dir: Option<PathBuf>,
+    /// A home on goleveldb that no node uses: it is migrated to Pebble and rolled back
+    #[arg(long, requires = "layout")]
+    home: Option<PathBuf>,
+    /// The layout that the home's databases change to
+    #[arg(long, requires = "home")]
+    layout: Option<String>,
+    /// The node's program, where the home's config doesn't tell that it reads the layout
+    #[arg(long, requires = "home")]
+    node_binary: Option<PathBuf>,
+    /// Moves only this database of the home; may be given several times
+    #[arg(long, requires = "home")]
+    only: Vec<String>,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    let arguments = Arguments::parse();
+    let done = match (&arguments.home, &arguments.layout) {
+        (Some(home), Some(layout)) => layouts::run(&arguments, home, layout),
+        _ => run(&arguments),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             say(&format!("bench: {error}"));
@@ -141,10 +161,11 @@ fn report(names: &[&str], seconds: &mut [Vec<f64>], peak_bytes: u64) {
 }
 
 fn peer(arguments: &Arguments, words: &[&std::ffi::OsStr]) -> Result<Figure> {
-    let output = Command::new(&arguments.peer)
+    let program = arguments.peer.as_deref().ok_or("there is no --peer")?;
+    let output = Command::new(program)
         .args(words)
         .output()
-        .map_err(|error| format!("{}: {error}", arguments.peer.display()))?;
+        .map_err(|error| format!("{}: {error}", program.display()))?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
     }
