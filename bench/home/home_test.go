@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -101,6 +102,39 @@ func TestANodeFindsItsStateAndItsSignerAtTheTip(t *testing.T) {
 	}
 }
 
+func TestTheOldFormIsReadAsTheSameState(t *testing.T) {
+	short := small
+	short.heights = 5
+	var states []map[string]string
+	for _, oldForm := range []bool{false, true} {
+		home, last := made(t, short)
+		data := filepath.Join(home, "data")
+		if oldForm {
+			if err := toOldForm(data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		multi := multistore(t, data)
+		if hash := multi.LastCommitID().Hash; hex.EncodeToString(hash) != hex.EncodeToString(last.appHash) {
+			t.Errorf("the state has hash %x, the chain %s", hash, last.appHash)
+		}
+		state := map[string]string{}
+		for _, tree := range stores() {
+			pairs := multi.GetStoreByName(tree.key.Name()).(storetypes.KVStore).Iterator(nil, nil)
+			for ; pairs.Valid(); pairs.Next() {
+				state[tree.key.Name()+string(pairs.Key())] = string(pairs.Value())
+			}
+			if err := pairs.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		states = append(states, state)
+	}
+	if len(states[0]) == 0 || !maps.Equal(states[0], states[1]) {
+		t.Errorf("%d pairs and %d pairs, or others", len(states[0]), len(states[1]))
+	}
+}
+
 func TestTheSeedAloneDecidesTheRecords(t *testing.T) {
 	short := small
 	short.heights = 5
@@ -124,7 +158,7 @@ func TestAHomeIsNotWrittenOverAnother(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(home, "file"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := run(home, "1M", 33, 1); err == nil {
+	if err := run(home, "1M", 33, 1, false); err == nil {
 		t.Fatal("a folder with a file in it was taken")
 	}
 }

@@ -3,7 +3,7 @@
 // every version kept. The modules that write it are the node's own, so everything that a chain
 // signs is there and true.
 //
-//	home [-bytes 20G] [-application 33] [-seed 1] HOME
+//	home [-bytes 20G] [-application 33] [-seed 1] [-old-form] HOME
 //
 // The same seed and size give the same records; how the engine lays them out in files depends on
 // when it compacts. Prints one JSON line at the end.
@@ -14,6 +14,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -31,18 +32,19 @@ func main() {
 	bytes := flag.String("bytes", "20G", "size on disk, about; with K, M or G")
 	application := flag.Int64("application", 33, "percent of the size that the application's state has")
 	seed := flag.Uint64("seed", 1, "what the random bytes follow from")
+	oldForm := flag.Bool("old-form", false, "keep the application's trees as IAVL 0.x does")
 	flag.Parse()
 	if flag.NArg() != 1 {
-		fmt.Fprintln(os.Stderr, "usage: home [-bytes 20G] [-application 33] [-seed 1] HOME")
+		fmt.Fprintln(os.Stderr, "usage: home [-bytes 20G] [-application 33] [-seed 1] [-old-form] HOME")
 		os.Exit(2)
 	}
-	if err := run(flag.Arg(0), *bytes, *application, *seed); err != nil {
+	if err := run(flag.Arg(0), *bytes, *application, *seed, *oldForm); err != nil {
 		fmt.Fprintln(os.Stderr, "home:", err)
 		os.Exit(1)
 	}
 }
 
-func run(home, size string, application int64, seed uint64) error {
+func run(home, size string, application int64, seed uint64, oldForm bool) error {
 	wanted, err := parseBytes(size)
 	if err != nil {
 		return err
@@ -65,6 +67,11 @@ func run(home, size string, application int64, seed uint64) error {
 	})
 	if err != nil {
 		return err
+	}
+	if oldForm {
+		if err := toOldForm(filepath.Join(home, "data")); err != nil {
+			return err
+		}
 	}
 	sizes, err := databaseBytes(home)
 	if err != nil {

@@ -124,7 +124,16 @@ impl NodeHome {
 
     /// Changes `config/config.toml`, keeping everything else in it.
     pub(crate) fn edit_config(&self, change: impl FnOnce(&mut DocumentMut)) {
-        let path = self.path().join("config/config.toml");
+        self.edit("config.toml", change);
+    }
+
+    /// Changes `config/app.toml`, keeping everything else in it.
+    pub(crate) fn edit_app_config(&self, change: impl FnOnce(&mut DocumentMut)) {
+        self.edit("app.toml", change);
+    }
+
+    fn edit(&self, name: &str, change: impl FnOnce(&mut DocumentMut)) {
+        let path = self.path().join("config").join(name);
         let mut config: DocumentMut = std::fs::read_to_string(&path).unwrap().parse().unwrap();
         change(&mut config);
         std::fs::write(&path, config.to_string()).unwrap();
@@ -142,6 +151,16 @@ fn identities(config: &Path) -> Vec<String> {
     let config: DocumentMut = std::fs::read_to_string(config).unwrap().parse().unwrap();
     let peers = config["p2p"]["persistent_peers"].as_str().unwrap();
     peers.split(',').map(|peer| peer.split('@').next().unwrap().to_owned()).collect()
+}
+
+/// The archives whose names begin like this, which are some.
+pub(crate) fn archives(beginning: &str) -> Vec<String> {
+    let entries = std::fs::read_dir(homes_folder()).unwrap();
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let archives = names.filter_map(|name| name.strip_suffix(".tar.gz").map(str::to_owned));
+    let found: Vec<String> = archives.filter(|name| name.starts_with(beginning)).collect();
+    assert!(!found.is_empty(), "no archive is called {beginning}...");
+    found
 }
 
 fn homes_folder() -> PathBuf {

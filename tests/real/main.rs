@@ -1,7 +1,7 @@
 //! Real node software on what transload wrote.
 //!
-//! CometBFT 0.38, CometBFT 1 and a Cosmos SDK app, built from their own Go modules
-//! (`tests/real/nodes`), are started on homes and asked over RPC. `cargo xtask test --lane real`
+//! CometBFT 0.38, CometBFT 1, a Cosmos SDK app, and one that goes on where an older SDK stopped,
+//! built from their own Go modules (`tests/real/nodes`), are started on homes and asked over RPC. `cargo xtask test --lane real`
 //! builds them and runs this; the tests need `TRANSLOAD_NODES` (folder of the programs),
 //! `TRANSLOAD_HOMES` (folder of NAME.tar.gz with NAME.answers.json) and, for Pebble and
 //! goleveldb, `TRANSLOAD_GOSTORE`.
@@ -15,6 +15,7 @@ mod bank;
 mod between;
 mod chain;
 mod home;
+mod iavl;
 mod migrating;
 mod network;
 mod node;
@@ -24,5 +25,6 @@ mod sdk;
 mod serving;
 mod signatures;
 mod signer;
+mod stores;
 mod upgraded;
 mod validators;

@@ -27,6 +27,8 @@ pub(crate) enum Software {
     CometBft1,
     /// The Cosmos SDK app of ibc-go.
     Simapp,
+    /// What follows simapp of SDK 0.46 after an upgrade: SDK 0.50, IAVL 1 and CometBFT 0.38.
+    Successor,
 }
 
 impl Software {
@@ -36,6 +38,7 @@ impl Software {
             Self::CometBft038 => "cometbft038",
             Self::CometBft1 => "cometbft1",
             Self::Simapp => "simapp",
+            Self::Successor => "successor",
         };
         let program = folder_named_by("TRANSLOAD_NODES").join(name);
         assert!(program.is_file(), "{} isn't built", program.display());
@@ -54,6 +57,12 @@ impl Software {
             ]
             .map(str::to_owned)
             .to_vec(),
+            // It answers over the node's RPC alone.
+            Self::Successor => {
+                ["start", "--grpc.enable=false", "--api.enable=false", "--grpc-web.enable=false"]
+                    .map(str::to_owned)
+                    .to_vec()
+            }
         }
     }
 }

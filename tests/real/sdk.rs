@@ -41,12 +41,10 @@ impl SdkChain {
         home.edit_config(|config| {
             config["consensus"]["timeout_commit"] = toml_edit::value("100ms");
         });
-        let app_config = home.path().join("config/app.toml");
-        let text = std::fs::read_to_string(&app_config).unwrap();
-        let mut config: toml_edit::DocumentMut = text.parse().unwrap();
-        config["minimum-gas-prices"] = toml_edit::value("0stake");
-        config["pruning"] = toml_edit::value("nothing");
-        std::fs::write(&app_config, config.to_string()).unwrap();
+        home.edit_app_config(|config| {
+            config["minimum-gas-prices"] = toml_edit::value("0stake");
+            config["pruning"] = toml_edit::value("nothing");
+        });
         Self { home, receiver, sender, keys }
     }
 

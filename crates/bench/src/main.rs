@@ -2,10 +2,12 @@
 //!
 //! ```text
 //! cargo run --release -p transload-bench -- copy --records 5000000 --peer /tmp/peer
+//! cargo run --release -p transload-bench -- layout /data/home --to v2
 //! cargo run --release -p transload-bench -- signatures
 //! ```
 
 mod copy;
+mod layouts;
 mod measure;
 mod memory;
 mod signatures;
@@ -25,6 +27,8 @@ struct Arguments {
 enum What {
     /// A verified copy beside the canonical engines' own loops
     Copy(copy::Arguments),
+    /// A change of layout beside the plain move
+    Layout(layouts::Arguments),
     /// Validators' signatures in batches beside one at a time
     Signatures(signatures::Arguments),
 }
@@ -32,6 +36,7 @@ enum What {
 fn main() -> ExitCode {
     let done = match Arguments::parse().what {
         What::Copy(arguments) => copy::run(&arguments),
+        What::Layout(arguments) => layouts::run(&arguments),
         What::Signatures(arguments) => signatures::run(&arguments),
     };
     match done {

@@ -220,6 +220,7 @@ pub fn make_plan(
                 .cloned()
                 .chain(no_way_back(&home, &moved))
                 .chain(one_way(&wishes))
+                .chain(cautions(&wishes))
                 .collect(),
             snapshots: facts.snapshots.clone(),
         },
@@ -261,6 +262,15 @@ fn no_way_back(home: &Home, moved: &[String]) -> Option<String> {
         "{what}: once the node has made blocks on the new databases, a rollback would leave the \
          application ahead of the old blocks and is refused"
     ))
+}
+
+/// What is known of software that will have a converted database.
+fn cautions(wishes: &Wishes) -> Vec<String> {
+    let caution = |(name, wish): (&String, &LayoutWish)| match wish {
+        LayoutWish::Becomes(reform) => reform.caution().map(|text| format!("{name}: {text}")),
+        _ => None,
+    };
+    wishes.iter().filter_map(caution).collect()
 }
 
 /// What is converted as a whole can't be migrated back.

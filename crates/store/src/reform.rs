@@ -39,6 +39,11 @@ pub trait Reform: Send + Sync + fmt::Debug {
     /// The layout that comes out of it, by its id.
     fn layout(&self) -> &'static str;
 
+    /// What an operator should know of the software that will have the new layout, if anything.
+    fn caution(&self) -> Option<&str> {
+        None
+    }
+
     /// Makes the database as it will be ready. `progress` is told (done, total) of about how many
     /// bytes; when it answers false the work stops.
     ///

@@ -13,6 +13,8 @@ const PROGRAMS: &[(&str, &str, &str)] = &[
     ("cometbft038", "github.com/cometbft/cometbft/cmd/cometbft", "pebbledb,boltdb,badgerdb"),
     ("cometbft1", "github.com/cometbft/cometbft/cmd/cometbft", ""),
     ("simapp", "github.com/cosmos/ibc-go/v8/testing/simapp/simd", "pebbledb"),
+    // The module's own.
+    ("successor", ".", "pebbledb"),
 ];
 
 /// Builds what isn't built yet and answers the folder of the programs.
@@ -44,11 +46,16 @@ pub(crate) fn build() -> Result<PathBuf> {
     Ok(programs)
 }
 
-/// What a program is made from: the module's pins and the Go release.
+/// What a program is made from: the module's files and the Go release.
 fn fingerprint(module: &Path) -> Result<String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", module.display());
+    let mut files: Vec<PathBuf> = Vec::new();
+    for entry in std::fs::read_dir(module).map_err(failed)? {
+        files.push(entry.map_err(failed)?.path());
+    }
+    files.sort_unstable();
     let mut text = String::new();
-    for file in ["go.mod", "go.sum"] {
-        let path = module.join(file);
+    for path in files {
         text += &std::fs::read_to_string(&path).map_err(|e| format!("{}: {e}", path.display()))?;
     }
     let go = Command::new("go").arg("version").stdin(Stdio::null()).output();

@@ -84,14 +84,15 @@ fn application(
     reads_iavl_1(home, node)?;
     let fast_index =
         if fast_index_is_off(&home.root)? { FastIndex::LeaveOut } else { FastIndex::Carry };
-    Ok(LayoutWish::Becomes(Box::new(ToIavl1 { fast_index })))
+    let caution = prunes_badly(node);
+    Ok(LayoutWish::Becomes(Box::new(ToIavl1 { fast_index, caution })))
 }
 
 /// IAVL 1.x reads both forms; what came before reads the old one only. The SDK has it since 0.50,
 /// whose node is 0.38; an application may have been built with it before.
 fn reads_iavl_1(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
     let why = match node.map(|build| (build, build.module(IAVL))) {
-        Some((_, Some(version))) if major(version) >= 1 => return Ok(()),
+        Some((_, Some(version))) if release(version) >= [1, 0, 0] => return Ok(()),
         Some((build, Some(version))) => format!("{build} contains {IAVL} {version}, not 1.x"),
         Some((build, None)) => format!("{build} doesn't contain {IAVL}"),
         None => match Release::of_software(&home.software) {
@@ -106,13 +107,33 @@ fn reads_iavl_1(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
         .help("give the program of the node that will open it: --node-binary PATH"))
 }
 
+/// Pruning moves the root of a version to nonce 0. Where it is a single leaf that a later version
+/// has as a child, the library looks for it there since 1.2.2 only; before, reading ends there as
+/// if it were the last key, and writing halts the node.
+fn prunes_badly(node: Option<&NodeBuild>) -> Option<String> {
+    let has = match node.and_then(|build| build.module(IAVL)) {
+        Some(version) if release(version) >= PRUNES_WELL => return None,
+        Some(version) => format!("the application's IAVL is {version}"),
+        None => "which IAVL the application has isn't known".to_owned(),
+    };
+    Some(format!(
+        "{has}: before 1.2.2 it loses a leaf that was the whole tree of a version when it prunes \
+         that version and a later one has grown on it (cosmos/iavl#1007; in databases of its own \
+         as well). Let no such release prune the converted one"
+    ))
+}
+
 /// The library's module.
 const IAVL: &str = "github.com/cosmos/iavl";
 
-/// The first number of `v1.2.3`; 0 for anything else.
-fn major(version: &str) -> u32 {
-    let number = version.trim_start_matches('v').split('.').next();
-    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+/// The first release with the fix of cosmos/iavl#1007.
+const PRUNES_WELL: [u32; 3] = [1, 2, 2];
+
+/// The numbers of `v1.2.3`, whatever follows them; 0 for those that are missing.
+fn release(version: &str) -> [u32; 3] {
+    let plain = version.trim_start_matches('v').split(['-', '+']).next().unwrap_or_default();
+    let mut numbers = plain.split('.').map(|number| number.parse().unwrap_or(0));
+    [(); 3].map(|()| numbers.next().unwrap_or(0))
 }
 
 /// Only 1.x knows the new layout; earlier releases would find an empty home.

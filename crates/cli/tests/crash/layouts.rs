@@ -1,11 +1,21 @@
 //! Kills at the durable steps of a change of layout: resumed it ends with the same root in the
-//! new layout, rolled back with every byte in the old one.
+//! new layout, rolled back with every byte in the old one. The key layouts of CometBFT go entry
+//! by entry; an application's state goes as a whole, is made ready again after a kill, and has a
+//! root for what it means, whose hash is the same on both sides.
 
 use crate::campaign::YES;
+use crate::contents::Contents;
 use crate::settings::Settings;
 use crate::stand::{self, Stand};
 use crate::victim::Victim;
+use std::fs::File;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
+use transload_chains::iavl::logical::logical_root;
+use transload_drivers::{BuiltIn, BuiltInConfig};
+use transload_model::commitment::TableCommitment;
+use transload_model::engine::Engine;
+use transload_store::{Engines as _, SourceOptions};
 
 /// A node of 1.x on Pebble, in layout v2.
 const HOME: &str = "cometbft-1-pebble-v2";
@@ -15,6 +25,15 @@ const THE_WAYS: [&[&str]; 2] = [
     &["--layout", "v1", "--yes", "--chunk", "256KiB", "--workers", "2"],
     &["--layout", "v1", "--to", "goleveldb", "--yes", "--chunk", "256KiB", "--workers", "2"],
 ];
+
+/// A node whose application keeps its state in IAVL 0.x, under the config of a release that goes
+/// with 1.x.
+const OLD_FORM: &str = "cosmos-simapp-sdk46-pruned";
+const NEXT_RELEASE: &str = "version = \"0.38.17\"\n";
+const CONVERSION: [&str; 7] = ["--layout", "iavl-1", "--yes", "--chunk", "64KiB", "--workers", "2"];
+
+/// For reading the state in this process.
+const MEMORY_BYTES: u64 = 64 << 20;
 
 /// Kills where nobody has set a number: the seed, which is another one for each commit, chooses.
 const KILLS: u64 = 12;
@@ -48,13 +67,7 @@ pub(crate) fn killed(settings: &Settings) {
                 lies_in("v1", &victim, &when);
                 assert_eq!(victim.root(&when), root, "after {when}");
             } else {
-                let run = victim.doomed(0, "rollback", &YES);
-                let too_early = ["planned", "no migration of this home has begun"];
-                let nothing =
-                    run.code == Some(3) && too_early.iter().any(|words| run.said.contains(words));
-                assert!(run.code == Some(0) || nothing, "rollback after {when}: {}", run.said);
-                let differences = before.differences(&victim.contents(), &when);
-                assert!(differences.is_empty(), "after {when}: {differences:?}");
+                goes_back(&victim, &before, &when);
                 lies_in("v2", &victim, &when);
             }
         });
@@ -85,4 +98,91 @@ fn lies_in(layout: &str, victim: &Victim, when: &str) {
     let config = std::fs::read_to_string(victim.home().join("config/config.toml")).unwrap();
     let line = format!("experimental_db_key_layout = \"{layout}\"");
     assert!(config.contains(&line), "the config lacks {line} after {when}");
+}
+
+/// Kills a migration to IAVL 1.x; every other one is rolled back.
+pub(crate) fn converted(settings: &Settings) {
+    let calm = upgraded();
+    let (before, meaning) = (calm.contents(), logical(&calm));
+    let steps = calm.unharmed("migrate", &CONVERSION, "nothing");
+    assert!(steps.count() >= STEPS_MIN, "fewer steps than expected: {steps:?}");
+    let root = calm.root("a calm migration");
+    is_converted(&calm, true, "a calm migration");
+    assert!(logical(&calm) == meaning, "it means something else after a calm migration");
+    let chosen = settings.chosen(steps.that_change_something(), KILLS);
+    let kills = AtomicU64::new(0);
+    settings.each(&chosen, |step| {
+        let victim = upgraded();
+        let run = victim.doomed(step, "migrate", &CONVERSION);
+        let when = format!("step {step} ({}) of a conversion", run.steps.last());
+        assert_eq!(run.code, None, "never killed: {when}: {}", run.said);
+        kills.fetch_add(1, Ordering::Relaxed);
+        stand::of(&victim.home(), &when);
+        if step % 2 == 0 {
+            goes_on(&victim, &CONVERSION, &when);
+            assert_eq!(stand::of(&victim.home(), &when), Stand::Whole("goleveldb"), "{when}");
+            assert_eq!(victim.root(&when), root, "after {when}");
+            assert!(logical(&victim) == meaning, "it means something else after {when}");
+        } else {
+            goes_back(&victim, &before, &when);
+        }
+        is_converted(&victim, step % 2 == 0, &when);
+    });
+    let kills = kills.into_inner();
+    println!("  {CONVERSION:?}: killed at {kills} of {} steps", steps.count());
+    assert_eq!(kills, chosen.len() as u64, "some kills never came");
+}
+
+/// The home, under the config of its next release.
+fn upgraded() -> Victim {
+    let victim = Victim::of(OLD_FORM);
+    let config = victim.home().join("config/config.toml");
+    let time = std::fs::metadata(&config).unwrap().modified().unwrap();
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, [NEXT_RELEASE, &text].concat()).unwrap();
+    // Every victim is the same home.
+    File::options().write(true).open(&config).unwrap().set_modified(time).unwrap();
+    victim
+}
+
+/// What the application's state says, however its nodes are kept.
+fn logical(victim: &Victim) -> TableCommitment {
+    let helper = std::env::var_os("TRANSLOAD_GOSTORE").map(PathBuf::from);
+    let engines = BuiltIn::new(BuiltInConfig { gostore_helper: helper });
+    let scratch = tempfile::tempdir_in(crate::settings::scratch()).unwrap();
+    let options = SourceOptions {
+        scratch_dir: scratch.path().to_owned(),
+        space: None,
+        memory_bytes_max: MEMORY_BYTES,
+    };
+    let path = victim.home().join("data/application.db");
+    let store = engines.driver(Engine::Goleveldb).unwrap().open_source(&path, &options).unwrap();
+    let snapshot = store.snapshot().unwrap();
+    let own = tempfile::tempdir_in(crate::settings::scratch()).unwrap();
+    let logical = logical_root(&*snapshot, own.path(), MEMORY_BYTES, &|_, _| true).unwrap();
+    assert_ne!(logical.records, 0, "a state without a leaf");
+    drop(snapshot);
+    store.close().unwrap();
+    logical
+}
+
+/// The state has nodes of the new form and none of the old one, or the other way round.
+fn is_converted(victim: &Victim, converted: bool, when: &str) {
+    let document = victim.document("inspect");
+    let has = |table: &str| {
+        let mut tables = document["tables"].as_array().unwrap().iter();
+        tables.find(|one| one["name"] == table).unwrap()["records"] != "0"
+    };
+    assert_eq!(has("application/iavl_node"), converted, "after {when}");
+    assert_eq!(has("application/iavl_legacy_node"), !converted, "after {when}");
+}
+
+/// Rolled back, every byte is what it was.
+fn goes_back(victim: &Victim, before: &Contents, when: &str) {
+    let run = victim.doomed(0, "rollback", &YES);
+    let too_early = ["planned", "no migration of this home has begun"];
+    let nothing = run.code == Some(3) && too_early.iter().any(|words| run.said.contains(words));
+    assert!(run.code == Some(0) || nothing, "rollback after {when}: {}", run.said);
+    let differences = before.differences(&victim.contents(), when);
+    assert!(differences.is_empty(), "after {when}: {differences:?}");
 }

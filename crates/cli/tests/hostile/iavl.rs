@@ -146,6 +146,20 @@ fn a_node_that_reads_the_old_form_only_and_a_home_without_it_are_refused() {
 }
 
 #[test]
+fn a_library_that_loses_leaves_when_it_prunes_is_named_before_anything_is_converted() {
+    for (iavl, is_named) in [("v1.1.2", true), ("v1.2.1", true), ("v1.2.2", false)] {
+        let copy = Copy::of(OLD);
+        let node = node_binary(&copy, iavl);
+        let planned =
+            call("plan", &copy, &["--layout", "iavl-1", "--node-binary", &node, "--json"]);
+        assert_eq!(planned.code, 0, "{}", planned.said);
+        let plan = planned.document().to_string();
+        let words = format!("IAVL is {iavl}: before 1.2.2 it loses a leaf");
+        assert_eq!(plan.contains(&words), is_named, "{iavl}: {plan}");
+    }
+}
+
+#[test]
 fn a_child_that_is_not_there_is_named_and_nothing_is_converted() {
     if helper().is_none() {
         return;

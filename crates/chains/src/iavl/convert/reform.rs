@@ -35,15 +35,21 @@ pub fn has_old_form(snapshot: &dyn Snapshot) -> Result<bool> {
 }
 
 /// An application's state goes to the form of IAVL 1.x.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ToIavl1 {
     /// What becomes of the fast index.
     pub fast_index: FastIndex,
+    /// What an operator should know of the library that will read it.
+    pub caution: Option<String>,
 }
 
 impl Reform for ToIavl1 {
     fn layout(&self) -> &'static str {
         LAYOUT
+    }
+
+    fn caution(&self) -> Option<&str> {
+        self.caution.as_deref()
     }
 
     fn reform(
