@@ -24,5 +24,6 @@ mod sdk;
 mod serving;
 mod signatures;
 mod signer;
+mod trimming;
 mod upgraded;
 mod validators;

@@ -63,7 +63,7 @@ fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()
             Some(engine) => engine == plan.engine,
             None => plan.moving().all(|one| one.from == plan.engine),
         };
-        engine && wish.layout == plan.to_layout
+        engine && wish.layout == plan.to_layout && wish.trim() == plan.trim
     });
     if is_the_same {
         return Ok(());

@@ -19,4 +19,5 @@ mod refusals;
 mod rows;
 mod snapshots;
 mod tampering;
+mod trimming;
 mod untouched;
