@@ -1,9 +1,9 @@
 //! Nodes on homes of which something was left out: they start, serve what is kept and make blocks.
 
-use crate::answers;
 use crate::home::{NodeHome, known_answers};
 use crate::node::{Node, Software};
 use crate::program::transload;
+use crate::{answers, chain};
 use serde_json::{Value, json};
 use std::process::Command;
 
@@ -42,4 +42,76 @@ fn a_node_starts_without_its_index_and_its_own_command_rebuilds_what_the_chain_h
     answers::compare(node.rpc, &known);
     node.stop();
     transload("verify", &home, &[]);
+}
+
+/// A new chain whose evidence is accepted for 3 blocks and 100 ms, with 20 blocks.
+fn of_short_memory(software: Software) -> (NodeHome, Vec<(String, String)>) {
+    let home = NodeHome::create(software);
+    let genesis = home.path().join("config/genesis.json");
+    let mut document: Value = serde_json::from_slice(&std::fs::read(&genesis).unwrap()).unwrap();
+    let window = &mut document["consensus_params"]["evidence"];
+    window["max_age_num_blocks"] = json!("3");
+    window["max_age_duration"] = json!("100000000");
+    std::fs::write(&genesis, document.to_string()).unwrap();
+    let pairs = chain::make_on(&home, 20);
+    (home, pairs)
+}
+
+/// Keeps 12 heights; the node serves these and no others, goes on, and prunes nothing that is there.
+fn goes_on_with_its_last_heights(software: Software, more: &[&str]) {
+    let (home, mut pairs) = of_short_memory(software);
+    let mut node = Node::start(&home);
+    let tip = node.wait_for_height(20);
+    let tip = node.wait_for_height(tip + 10);
+    let known = answers::collect(node.rpc, tip);
+    // The application's engine keeps what it writes in memory until there is much of it.
+    for letter in ["a", "b", "c", "d"] {
+        let pair = (format!("many {letter}"), letter.repeat(40 << 10));
+        chain::write(node.rpc, &pair);
+        pairs.push(pair);
+    }
+    node.stop();
+    let inspected = transload("inspect", &home, &["--quick"]);
+    let last: u64 = inspected["height_last"].as_str().unwrap().parse().unwrap();
+    let kept = last - tip + 12;
+    let kept = kept.to_string();
+    let way = [&["--keep-heights", &kept, "--yes"], more].concat();
+    transload("migrate", &home, &way);
+    let first = tip - 11;
+    let mut node = Node::start(&home);
+    let now = node.wait_for_height(last + 3);
+    let status = node.rpc.call("status", &json!({})).unwrap();
+    assert_eq!(status["sync_info"]["earliest_block_height"], first.to_string());
+    let below = json!({"height": (first - 1).to_string()});
+    assert!(node.rpc.call("block", &below).is_err(), "it serves height {}", first - 1);
+    let mut kept = known.clone();
+    let heights = kept["heights"].as_object_mut().unwrap();
+    heights.retain(|height, _| height.parse::<u64>().unwrap() >= first);
+    assert_eq!(answers::compare(node.rpc, &kept), 12);
+    answers::compare_by_hash(node.rpc, &kept);
+    for height in first..=now {
+        let query = json!({"height": height.to_string()});
+        assert!(node.rpc.call("validators", &query).is_ok(), "validators of {height}");
+        assert!(node.rpc.call("consensus_params", &query).is_ok(), "parameters of {height}");
+        let results = node.rpc.call("block_results", &query);
+        assert!(height >= now || results.is_ok(), "results of {height}: {results:?}");
+    }
+    let pair = ("after".to_owned(), "the trim".to_owned());
+    chain::write(node.rpc, &pair);
+    pairs.push(pair);
+    chain::compare_pairs(node.rpc, &pairs);
+    node.stop();
+    transload("verify", &home, &[]);
+}
+
+#[test]
+fn cometbft_0_38_starts_with_its_last_heights_serves_them_and_makes_blocks() {
+    goes_on_with_its_last_heights(Software::CometBft038, &[]);
+    goes_on_with_its_last_heights(Software::CometBft038, &["--to", "pebble1"]);
+}
+
+#[test]
+fn cometbft_1_starts_with_its_last_heights_in_either_layout_and_makes_blocks() {
+    goes_on_with_its_last_heights(Software::CometBft1, &["--layout", "v2"]);
+    goes_on_with_its_last_heights(Software::CometBft1, &["--drop", "tx_index"]);
 }

@@ -56,6 +56,16 @@ impl Sample {
         (self.all(self.entries_carried, bytes_on_disk), self.all(self.bytes_carried, bytes_on_disk))
     }
 
+    /// The same with no smaller share carried than this one, as (part, whole): a sample of a large
+    /// database may miss what is rare.
+    pub(crate) fn carrying_at_least(mut self, (share, of): (u64, u64)) -> Self {
+        if !self.whole {
+            self.entries_carried = self.entries_carried.max(part(self.entries, share, of));
+            self.bytes_carried = self.bytes_carried.max(part(self.bytes, share, of));
+        }
+        self
+    }
+
     /// About how many key and value bytes such a database has.
     fn bytes_to_read(&self, bytes_on_disk: u64) -> u64 {
         self.all(self.bytes, bytes_on_disk)
@@ -416,6 +426,10 @@ mod tests {
         let sample = sample(&*snapshot, &layout, way, &Watch::default()).unwrap();
         assert_eq!((sample.entries, sample.bytes), (40, 1_300));
         assert_eq!(sample.extrapolated(13_000), (10, 1_000));
+        assert_eq!(sample.carrying_at_least((9, 10)), sample, "all of it was seen");
+        let part = Sample { whole: false, ..sample };
+        assert_eq!(part.carrying_at_least((9, 10)).bytes_carried, 1_170);
+        assert_eq!(part.carrying_at_least((1, 10)), part);
         let database = Sampled { name: "a.db", bytes_on_disk: 13_000, sample };
         let (cadence, pace) = (Cadence::default(), PaceLimits::default());
         let estimate = estimate(&[database], Engine::Rocksdb, false, cadence, 1, pace);

@@ -78,6 +78,20 @@ pub struct PlannedTrim {
     /// Whole databases, by the names that the profile has for them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
+    /// How many heights are to be kept, the last ones when the plan was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_heights: Option<u64>,
+    /// The first of these, below which nothing is carried; absent when there is nothing below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_height: Option<u64>,
+}
+
+impl PlannedTrim {
+    /// Whether the same was asked.
+    #[must_use]
+    pub fn asks_for_what(&self, other: &Self) -> bool {
+        (&self.drop, self.keep_heights) == (&other.drop, other.keep_heights)
+    }
 }
 
 /// The home as found.
@@ -409,6 +423,7 @@ impl Plan {
         }
         parts.extend(self.to_layout.iter().map(|layout| format!("layout {layout}")));
         if let (true, Some(trim)) = (trimmed, &self.trim) {
+            parts.extend(trim.first_height.map(|first| format!("heights from {first}")));
             parts.extend(trim.drop.iter().map(|name| format!("no {name}")));
         }
         parts.join(", ")
@@ -623,7 +638,8 @@ pub(crate) mod tests {
         let mut trimmed = plan();
         trimmed.databases[0].trimmed = true;
         assert!(refusal(&trimmed.text().unwrap()).contains("nobody asked"));
-        trimmed.trim = Some(PlannedTrim { drop: vec!["tx_index".into()] });
+        let drop = vec!["tx_index".into()];
+        trimmed.trim = Some(PlannedTrim { drop, ..PlannedTrim::default() });
         let again = Plan::parse(&trimmed.text().unwrap()).unwrap();
         assert_eq!((&again, again.aim().as_str()), (&trimmed, "pebble2, no tx_index"));
         let mut other = trimmed.clone();

@@ -184,6 +184,8 @@ pub fn make_plan(
         };
         let sample = sample(&*database.snapshot, &*database.layout, way, watch)
             .map_err(|error| error.with("database", name))?;
+        let share = trims.of(name).and_then(|trim| trim.kept_share);
+        let sample = share.map_or(sample, |share| sample.carrying_at_least(share));
         let bytes_on_disk = database.recognised.bytes_on_disk;
         let (entries, bytes) = sample.extrapolated(bytes_on_disk);
         for planned in databases.iter_mut().filter(|planned| planned.name == name) {
@@ -217,7 +219,7 @@ pub fn make_plan(
         to_layout: request.layout.clone(),
         accept_weaker: request.accept_weaker.clone(),
         assumptions: assumptions(&home),
-        trim: request.trim.clone(),
+        trim: trims.planned,
         home: PlannedHome {
             path: home.root.clone(),
             profile: home.profile.clone(),

@@ -13,6 +13,8 @@ const OPERATION: &str = "look for what to leave out";
 /// What is left out of each database.
 #[derive(Default)]
 pub(crate) struct Trims {
+    /// What was asked, with what follows from it; absent when everything is carried.
+    pub(crate) planned: Option<PlannedTrim>,
     found: BTreeMap<String, DatabaseTrim>,
     /// What a person should know of it.
     pub(crate) notices: Vec<String>,
@@ -50,9 +52,16 @@ pub(crate) fn trims(
     profile: &dyn Profile,
     open: &OpenHome<'_>,
 ) -> Result<Trims> {
-    let Some(trim) = &request.trim else { return Ok(Trims::default()) };
+    let Some(asked) = &request.trim else { return Ok(Trims::default()) };
     let mut trims = Trims::default();
-    for found in ask(profile, open.view(), trim, &request.verify)? {
+    let first_height = match asked.keep_heights {
+        Some(kept) => first_height(kept, open, &mut trims.notices)?,
+        None => None,
+    };
+    let trim = PlannedTrim { first_height, ..asked.clone() };
+    let found = ask(profile, open.view(), &trim, &request.verify)?;
+    trims.planned = Some(trim);
+    for found in found {
         let Some(database) = open.database(&found.database) else { continue };
         if is_empty(database)? {
             trims
@@ -64,6 +73,29 @@ pub(crate) fn trims(
         trims.found.insert(found.database.clone(), found);
     }
     Ok(trims)
+}
+
+/// The first of the last heights; `None` when the home has no others.
+fn first_height(kept: u64, open: &OpenHome<'_>, notices: &mut Vec<String>) -> Result<Option<u64>> {
+    let refuse = |what: &str| Err(Error::new(Kind::Refused, OPERATION, what));
+    let facts = open.facts();
+    let (Some(first), Some(last)) = (facts.height_first, facts.height_last) else {
+        return refuse("the home doesn't say which heights it keeps, so none can be left out");
+    };
+    if kept == 0 {
+        return refuse("--keep-heights 0 would leave nothing of the chain");
+    }
+    // `last - kept + 1`, where there is one.
+    match last.checked_sub(kept - 1).filter(|from| *from > first) {
+        Some(from) => Ok(Some(from)),
+        None => {
+            notices.push(format!(
+                "the home keeps the heights {first} to {last}, no more than the {kept} of \
+                 --keep-heights: there is nothing to leave out"
+            ));
+            Ok(None)
+        }
+    }
 }
 
 fn is_empty(database: &OpenDatabase) -> Result<bool> {
@@ -80,8 +112,11 @@ fn ask(
     trim: &PlannedTrim,
     verify: &PlannedVerify,
 ) -> Result<Vec<DatabaseTrim>> {
-    let wish =
-        TrimWish { drop: trim.drop.clone(), first_height: None, trust_height: verify.trust_height };
+    let wish = TrimWish {
+        drop: trim.drop.clone(),
+        first_height: trim.first_height,
+        trust_height: verify.trust_height,
+    };
     profile.trims(view, &wish).map_err(|error| match error.kind() {
         transload_store::Kind::InvalidInput => Error::store(Kind::Usage, OPERATION, error),
         transload_store::Kind::Unsupported => Error::store(Kind::Refused, OPERATION, error),

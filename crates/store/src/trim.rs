@@ -59,6 +59,9 @@ pub struct DatabaseTrim {
     pub rule: Arc<dyn Trim>,
     /// What becomes of the tables that aren't carried whole, in words.
     pub becomes: BTreeMap<TableName, String>,
+    /// About which share of the database is carried, as (part, whole), where the rule tells: a
+    /// sample may miss what is rare.
+    pub kept_share: Option<(u64, u64)>,
     /// What a person should know of it.
     pub notes: Vec<String>,
 }

@@ -8,10 +8,16 @@ use crate::victim::Victim;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Homes and what is left out of them, with small chunks and two workers.
-const THE_WAYS: [(&str, &[&str]); 1] = [(
-    "cometbft-0.38-kvstore",
-    &["--drop", "tx_index", "--yes", "--chunk", "256KiB", "--workers", "2"],
-)];
+const THE_WAYS: [(&str, &[&str]); 2] = [
+    (
+        "cometbft-0.38-kvstore",
+        &["--drop", "tx_index", "--yes", "--chunk", "256KiB", "--workers", "2"],
+    ),
+    (
+        "cosmos-simapp-sdk46-pruned",
+        &["--keep-heights", "81", "--yes", "--chunk", "64KiB", "--workers", "2"],
+    ),
+];
 
 /// Kills of each where nobody has set a number.
 const KILLS: u64 = 12;

@@ -1,4 +1,4 @@
-//! The index of transactions: dropped whole.
+//! The index of transactions: dropped whole, or from below a height.
 
 use crate::cometbft::database::TX_INDEX;
 use crate::cometbft::layout::{TxIndexLayout, tx_index as table};
@@ -30,7 +30,8 @@ pub(super) fn dropped(unindexable: Option<u64>) -> DatabaseTrim {
         ));
     }
     let database = TX_INDEX.to_owned();
-    DatabaseTrim { database, rule: Arc::new(Dropped { layout }), becomes, notes }
+    let rule = Arc::new(Dropped { layout });
+    DatabaseTrim { database, rule, becomes, kept_share: None, notes }
 }
 
 #[derive(Debug)]
@@ -46,6 +47,24 @@ impl Trim for Dropped {
 
     fn keeps_nothing(&self) -> bool {
         true
+    }
+}
+
+/// Leaves out what is of heights below the first.
+#[derive(Debug)]
+pub(super) struct IndexTrim {
+    pub(super) layout: TxIndexLayout,
+    pub(super) first: u64,
+}
+
+impl Trim for IndexTrim {
+    fn judge(&self, key: &[u8], value: &[u8]) -> Judged {
+        match placed(&self.layout, key, value) {
+            (table, Some(height)) if height < self.first => {
+                Judged::LeftOut { table, height: Some(height) }
+            }
+            _ => Judged::Kept,
+        }
     }
 }
 
