@@ -1,5 +1,5 @@
 //! What is left out on the way: asked of the profile when the plan is made, and again each time
-//! when it is carried out, so that what is needed meanwhile is refused then.
+//! when it is carried out and before the swap, so that what is needed by then isn't left out.
 
 use crate::error::{Error, Kind, Result};
 use crate::home::{OpenDatabase, OpenHome};

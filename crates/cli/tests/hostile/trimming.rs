@@ -272,6 +272,29 @@ fn heights_that_somebody_needs_are_not_left_out() {
 }
 
 #[test]
+fn a_need_that_comes_up_after_the_copy_stops_the_swap() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = Copy::of(SHORT_MEMORY);
+    let begun = call("migrate", &copy, &["--keep-heights", "81"]);
+    assert_eq!(begun.code, 5, "nobody says yes: {}", begun.said);
+    let evidence = copy.home().join("data/evidence.db");
+    std::fs::rename(&evidence, copy.beside("evidence.db")).unwrap();
+    let key = format!("\u{1}{:016X}/{}", 90, "AB".repeat(32)).into_bytes();
+    create(Engine::Goleveldb, &evidence, &Entries::from([(key, b"?".to_vec())]));
+    let before = imprint(&copy.home());
+    let stopped = call("resume", &copy, &["--yes"]);
+    assert_eq!(stopped.code, 5, "{}", stopped.said);
+    assert!(stopped.said.contains("height 90: there is evidence"), "{}", stopped.said);
+    assert_eq!(changed(&before, &imprint(&copy.home())), Vec::<PathBuf>::new());
+    std::fs::remove_dir_all(&evidence).unwrap();
+    std::fs::rename(copy.beside("evidence.db"), &evidence).unwrap();
+    let done = call("resume", &copy, &["--yes"]);
+    assert_eq!(done.code, 0, "{}", done.said);
+}
+
+#[test]
 fn what_the_application_needs_is_not_left_out_and_where_nothing_tells_nothing_is() {
     let keep = ["--keep-heights", "5"];
     if helper().is_some() {
