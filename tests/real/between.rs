@@ -51,7 +51,7 @@ fn an_sdk_node_is_refused_under_a_guard_whatever_bypasses_its_config() {
     // The variable is heard: an engine that there isn't is refused.
     let calm = NodeHome::unpack(name, Software::Simapp);
     let heard = Node::start_with(&calm, &[], &[("SIMAPP_APP_DB_BACKEND", "no-such-engine")]);
-    heard.is_refused();
+    heard.ends_refused();
     let guard_stands = exchanges(&calm).into_iter().find(|exchange| exchange.1).unwrap().0;
 
     let home = NodeHome::unpack(name, Software::Simapp);
@@ -70,7 +70,7 @@ fn an_sdk_node_is_refused_under_a_guard_whatever_bypasses_its_config() {
             for engine in ["goleveldb", "pebbledb"] {
                 let variables = [(variable, engine)];
                 let variables = if variable.is_empty() { &[][..] } else { &variables };
-                Node::start_with(&home, flags, variables).is_refused();
+                Node::start_with(&home, flags, variables).ends_refused();
                 assert!(databases(&home) == before, "{flags:?} {variables:?}");
             }
         }
@@ -79,7 +79,7 @@ fn an_sdk_node_is_refused_under_a_guard_whatever_bypasses_its_config() {
     let guarded = std::fs::read_to_string(&config).unwrap();
     assert!(guarded.contains("transload"), "{guarded}");
     std::fs::write(&config, unguarded).unwrap();
-    Node::start(&home).is_refused();
+    Node::start(&home).ends_refused();
     let halted = call("resume", &home, &["--yes"]);
     assert!(matches!(halted.code, Some(5 | 6)), "{:?}: {}", halted.code, halted.said);
     assert!(halted.said.contains("app.toml"), "{}", halted.said);

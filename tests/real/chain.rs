@@ -12,11 +12,17 @@ use serde_json::{Value, json};
 /// Answers the home and the transactions' keys and values.
 pub(crate) fn make(software: Software, blocks: u64) -> (NodeHome, Vec<(String, String)>) {
     let home = NodeHome::create(software);
+    let written = make_on(&home, blocks);
+    (home, written)
+}
+
+/// The same on a new home.
+pub(crate) fn make_on(home: &NodeHome, blocks: u64) -> Vec<(String, String)> {
     home.edit_config(|config| {
         config["proxy_app"] = toml_edit::value("persistent_kvstore");
         config["consensus"]["timeout_commit"] = toml_edit::value("50ms");
     });
-    let mut node = Node::start(&home);
+    let mut node = Node::start(home);
     node.wait_for_height(1);
     let mut written = Vec::new();
     while node.rpc.height().unwrap() < blocks {
@@ -25,7 +31,7 @@ pub(crate) fn make(software: Software, blocks: u64) -> (NodeHome, Vec<(String, S
         written.push(pair);
     }
     node.stop();
-    (home, written)
+    written
 }
 
 /// Puts a pair on the chain and waits for its block.

@@ -11,7 +11,7 @@ use crate::program::{call, transload};
 use crate::stores::{self, Contents};
 use crate::{answers, bank, chain};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_model::engine::Engine;
 use transload_store::{Durability, Engines as _, KeyRange, Scan, TargetOptions, WriteBatch};
@@ -215,7 +215,7 @@ fn a_node_of_the_old_form_that_a_new_one_needs_is_missed_by_its_name() {
 }
 
 /// Removes a leaf of the old form from the store of balances and answers its name.
-fn loses_a_leaf(database: &PathBuf) -> String {
+fn loses_a_leaf(database: &Path) -> String {
     let helper = std::env::var_os("TRANSLOAD_GOSTORE").map(PathBuf::from);
     let engines = BuiltIn::new(BuiltInConfig { gostore_helper: helper });
     let driver = engines.driver(Engine::Goleveldb).unwrap();

@@ -9,6 +9,7 @@
 //! Nodes listen on loopback only, run for a bounded time and are ended by their own process id.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::print_stdout, reason = "figures of a run are for whoever repeats it")]
 
 mod answers;
 mod bank;
@@ -26,5 +27,6 @@ mod serving;
 mod signatures;
 mod signer;
 mod stores;
+mod trimming;
 mod upgraded;
 mod validators;

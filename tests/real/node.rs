@@ -137,7 +137,7 @@ impl Node {
     }
 
     /// The node ends by itself, and badly, without having served.
-    pub(crate) fn is_refused(mut self) {
+    pub(crate) fn ends_refused(mut self) {
         let status = self.wait_for_end();
         assert!(!status.success(), "the node ended as if all were well: {}", self.last_words());
     }

@@ -66,7 +66,10 @@ fn edits_of(
     engine: Engine,
 ) -> transload_store::Result<Vec<ConfigEdit>> {
     let moved = names(moved);
-    CometBft.config_edits(home, &SwapChange { moved: &moved, engine, relaid: &[], layout: None })
+    CometBft.config_edits(
+        home,
+        &SwapChange { moved: &moved, engine, relaid: &[], layout: None, trimmed: &[] },
+    )
 }
 
 /// Key, old and new value of the edits of a change that takes the layout of `relaid` to `layout`.
@@ -78,7 +81,8 @@ fn layout_edits(
     layout: &str,
 ) -> transload_store::Result<Vec<(String, Option<String>, String)>> {
     let (moved, relaid) = (names(moved), names(relaid));
-    let change = SwapChange { moved: &moved, engine, relaid: &relaid, layout: Some(layout) };
+    let change =
+        SwapChange { moved: &moved, engine, relaid: &relaid, layout: Some(layout), trimmed: &[] };
     let edits = CometBft.config_edits(home, &change)?;
     Ok(edits.into_iter().map(|edit| (edit.key, edit.old, edit.new)).collect())
 }

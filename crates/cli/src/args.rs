@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pace::{NewPace, Pace, ReadPace};
 use std::path::PathBuf;
 use std::str::FromStr;
+use transload_engine::PlannedTrim;
 use transload_model::engine::Engine;
 use transload_store::Weakness;
 
@@ -142,7 +143,7 @@ pub(crate) enum Command {
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
         after_help = "Examples:\n  transload plan ~/.gaia --to pebble1\n  \
-            transload plan ~/.gaia --layout v2\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
+            transload plan ~/.gaia --layout v2\n  transload plan ~/.gaia --drop tx_index\n  transload plan ~/.gaia --keep-heights 100000\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
             Nothing is copied or changed; the plan is kept in HOME/.transload."
     )]
     Plan(PlanCommand),
@@ -151,6 +152,8 @@ pub(crate) enum Command {
         transload migrate ~/.gaia --to pebble1 --yes\n  \
         transload migrate ~/.gaia --layout v2\n  \
         transload migrate ~/.gaia --to pebble1 --layout v2\n  \
+        transload migrate ~/.gaia --to pebble1 --drop tx_index\n  \
+        transload migrate ~/.gaia --to pebble1 --keep-heights 100000\n  \
         transload migrate ~/.gaia --to pebble1 --read-limit 50MiB --cpu-limit 50%\n\n\
         Stop the node first. Nothing of the old databases is deleted: `transload rollback HOME` \
         brings them back until you say `transload finalize HOME`.")]
@@ -319,12 +322,21 @@ pub(crate) struct Convert {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Wish {
     /// The engine to move to
-    #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present = "layout")]
+    #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present_any = ["layout", "drop", "keep_heights"])]
     pub(crate) to: Option<Engine>,
     /// The layout to go to: v1 or v2 for the stores of a CometBFT 1.x node, iavl-1 for an
     /// application's state that is in the form of IAVL 0.x; alone, or together with --to
     #[arg(long, value_name = "NAME")]
     pub(crate) layout: Option<String>,
+    /// Leave this out: tx_index, the index of transactions, which `cometbft reindex-event`
+    /// rebuilds from blocks and their results; alone, or together with --to and --layout
+    #[arg(long, value_name = "NAME")]
+    pub(crate) drop: Vec<String>,
+    /// Keep only the last N heights of block store, state and index, as the node's own pruning
+    /// would; refused where evidence, the application, a state-sync snapshot or --trust-height
+    /// needs more
+    #[arg(long, value_name = "N")]
+    pub(crate) keep_heights: Option<u64>,
     /// Move only this database (may be given more than once) [default: all that the config's
     /// engine keys govern]
     #[arg(long, value_name = "NAME")]
@@ -363,6 +375,18 @@ pub(crate) struct Wish {
     /// How fast it may go
     #[command(flatten)]
     pub(crate) pace: Pace,
+}
+
+impl Wish {
+    /// What is to be left out; `None` when everything is carried.
+    pub(crate) fn trim(&self) -> Option<PlannedTrim> {
+        let trim = PlannedTrim {
+            drop: self.drop.clone(),
+            keep_heights: self.keep_heights,
+            first_height: None,
+        };
+        (trim != PlannedTrim::default()).then_some(trim)
+    }
 }
 
 /// How paths change place.

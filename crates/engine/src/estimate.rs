@@ -10,7 +10,7 @@ use transload_model::engine::Engine;
 use transload_model::layout::Layout;
 use transload_model::walk::ChunkWalk;
 use transload_observe::PaceLimits;
-use transload_store::{KeyRange, Reshape, Scan, Snapshot};
+use transload_store::{Judged, KeyRange, Reshape, Scan, Snapshot, Trim};
 
 /// A sample of one database ends after this many bytes.
 const SAMPLE_BYTES_MAX: u64 = 16 << 20;
@@ -36,6 +36,10 @@ pub struct Sample {
     pub entries: u64,
     /// Key and value bytes read.
     pub bytes: u64,
+    /// Entries of these that are carried.
+    pub entries_carried: u64,
+    /// Their key and value bytes.
+    pub bytes_carried: u64,
     /// What that stretch takes on disk, as the engine says.
     pub bytes_on_disk: u64,
     /// How long it took, hashing included.
@@ -45,31 +49,65 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// About how many entries and how many key and value bytes a database of so many bytes on
-    /// disk has.
+    /// About how many entries and how many key and value bytes are carried of a database of so
+    /// many bytes on disk.
     #[must_use]
     pub fn extrapolated(&self, bytes_on_disk: u64) -> (u64, u64) {
-        if self.whole {
-            return (self.entries, self.bytes);
+        (self.all(self.entries_carried, bytes_on_disk), self.all(self.bytes_carried, bytes_on_disk))
+    }
+
+    /// The same with no smaller share carried than this one, as (part, whole): a sample of a large
+    /// database may miss what is rare.
+    pub(crate) fn carrying_at_least(mut self, (share, of): (u64, u64)) -> Self {
+        if !self.whole {
+            self.entries_carried = self.entries_carried.max(part(self.entries, share, of));
+            self.bytes_carried = self.bytes_carried.max(part(self.bytes, share, of));
         }
-        let all = |seen: u64| {
-            let all = u128::from(seen) * u128::from(bytes_on_disk)
-                / u128::from(self.bytes_on_disk.max(1));
-            u64::try_from(all).unwrap_or(u64::MAX)
-        };
-        (all(self.entries), all(self.bytes))
+        self
+    }
+
+    /// About how many key and value bytes such a database has.
+    fn bytes_to_read(&self, bytes_on_disk: u64) -> u64 {
+        self.all(self.bytes, bytes_on_disk)
+    }
+
+    /// About what a target of such a database takes on disk.
+    fn target_on_disk(&self, bytes_on_disk: u64) -> u64 {
+        if self.bytes_carried == self.bytes {
+            return bytes_on_disk;
+        }
+        part(bytes_on_disk, self.bytes_carried, self.bytes)
+    }
+
+    fn all(&self, seen: u64, bytes_on_disk: u64) -> u64 {
+        if self.whole { seen } else { part(seen, bytes_on_disk, self.bytes_on_disk) }
     }
 }
 
+/// `whole` times `share`, divided by `of`.
+fn part(whole: u64, share: u64, of: u64) -> u64 {
+    let part = u128::from(whole) * u128::from(share) / u128::from(of.max(1));
+    u64::try_from(part).unwrap_or(u64::MAX)
+}
+
+/// What becomes of a database's entries on the way.
+#[derive(Clone, Copy, Default)]
+pub struct OnTheWay<'a> {
+    /// They get another layout by this rule.
+    pub reshape: Option<&'a dyn Reshape>,
+    /// Some are left out by this one.
+    pub trim: Option<&'a dyn Trim>,
+}
+
 /// Reads and hashes a small database whole, of a large one a little at places all over it, and
-/// tries `reshape` on what it reads.
+/// tries on what it reads what becomes of it.
 ///
 /// # Errors
 /// Those of reading; [`Kind::Refused`] for an entry that can't go to the other layout.
 pub fn sample(
     snapshot: &dyn Snapshot,
     layout: &dyn Layout,
-    reshape: Option<&dyn Reshape>,
+    way: OnTheWay<'_>,
     watch: &Watch,
 ) -> Result<Sample> {
     let fault = |error| Error::reading("read a sample", error);
@@ -80,7 +118,7 @@ pub fn sample(
         let (bytes_max, time_max) =
             (SAMPLE_BYTES_MAX / u64::from(places), SAMPLE_TIME_MAX / places);
         let began = Instant::now();
-        let end = sample_place((snapshot, layout, reshape), range, &mut sample, watch, |bytes| {
+        let end = sample_place((snapshot, layout, way), range, &mut sample, watch, |bytes| {
             bytes >= bytes_max || began.elapsed() >= time_max
         })?;
         sample.time += began.elapsed();
@@ -96,7 +134,7 @@ pub fn sample(
 
 /// Reads from the beginning of `range` until `enough`; where it stopped before the end.
 fn sample_place(
-    (snapshot, layout, reshape): (&dyn Snapshot, &dyn Layout, Option<&dyn Reshape>),
+    (snapshot, layout, way): (&dyn Snapshot, &dyn Layout, OnTheWay<'_>),
     range: &KeyRange,
     sample: &mut Sample,
     watch: &Watch,
@@ -105,17 +143,22 @@ fn sample_place(
     let fault = |error| Error::reading("read a sample", error);
     let mut scan = Scan::new(snapshot, range).map_err(fault)?;
     let mut walk = ChunkWalk::new(layout);
-    let mut pass = reshape.map(Reshape::pass);
+    let mut pass = way.reshape.map(Reshape::pass);
     let mut bytes = 0;
     while let Some((key, value)) = scan.next().map_err(fault)? {
         watch.go_on("read a sample")?;
         // A disorder is the verification's to report, with names.
         let _ = walk.push(key, value);
-        if let Some(pass) = &mut pass {
-            pass.entry(key, value, &mut |_, _, _| Ok(()))
-                .map_err(|error| Error::store(Kind::Refused, "try the layout", error))?;
-        }
         let length = (key.len() + value.len()) as u64;
+        let judged = way.trim.map(|trim| trim.judge(key, value));
+        if !matches!(judged, Some(Judged::LeftOut { .. })) {
+            sample.entries_carried += 1;
+            sample.bytes_carried += length;
+            if let Some(pass) = &mut pass {
+                pass.entry(key, value, &mut |_, _, _| Ok(()))
+                    .map_err(|error| Error::store(Kind::Refused, "try the layout", error))?;
+            }
+        }
         bytes += length;
         sample.bytes += length;
         sample.entries += 1;
@@ -193,18 +236,19 @@ pub fn estimate(
 ) -> Estimate {
     let source_bytes_on_disk: u64 = databases.iter().map(|database| database.bytes_on_disk).sum();
     let (mut read_millis, mut sampled, mut sample_millis) = (0u64, 0u64, 0u64);
-    let mut bytes = 0u64;
+    let (mut bytes, mut bytes_carried, mut targets) = (0u64, 0u64, 0u64);
     for database in databases {
         let millis = u64::try_from(database.sample.time.as_millis()).unwrap_or(u64::MAX).max(1);
         sampled += database.sample.bytes;
         sample_millis += millis;
-        bytes = bytes.saturating_add(database.sample.extrapolated(database.bytes_on_disk).1);
+        let Sampled { bytes_on_disk, sample, .. } = database;
+        bytes = bytes.saturating_add(sample.bytes_to_read(*bytes_on_disk));
+        bytes_carried = bytes_carried.saturating_add(sample.extrapolated(*bytes_on_disk).1);
+        targets = targets.saturating_add(sample.target_on_disk(*bytes_on_disk));
         let all = if database.sample.whole {
             millis
         } else {
-            let all = u128::from(millis) * u128::from(database.bytes_on_disk)
-                / u128::from(database.sample.bytes_on_disk.max(1));
-            u64::try_from(all).unwrap_or(u64::MAX)
+            part(millis, *bytes_on_disk, sample.bytes_on_disk)
         };
         read_millis = read_millis.saturating_add(all);
     }
@@ -215,15 +259,15 @@ pub fn estimate(
         |times: u64| millis_at(pace.read_bytes_per_second_max, bytes.saturating_mul(times));
     let copy_seconds = work_millis(100 + write_percent(engine))
         .max(reading_millis(1))
-        .max(millis_at(pace.write_bytes_per_second_max, bytes))
+        .max(millis_at(pace.write_bytes_per_second_max, bytes_carried))
         .div_ceil(1000);
     let verify_seconds = work_millis(VERIFY_PERCENT).max(reading_millis(2)).div_ceil(1000);
     let certify_seconds =
         work_millis(CERTIFY_PERCENT).max(reading_millis(CERTIFY_READS)).div_ceil(1000);
     // The swap itself is a few renames and syncs.
     let stop_seconds = copy_seconds + verify_seconds + certify_seconds + 1;
-    let targets =
-        source_bytes_on_disk.saturating_add(source_bytes_on_disk / 100 * SPACE_MARGIN_PERCENT);
+    let trimmed = targets < source_bytes_on_disk;
+    let targets = targets.saturating_add(targets / 100 * SPACE_MARGIN_PERCENT);
     let stop_blocks = cadence
         .block_interval_millis
         .filter(|millis| *millis > 0)
@@ -242,9 +286,10 @@ pub fn estimate(
             "read and hashed {sampled} bytes of {} databases in {sample_millis} ms with one \
              thread; in percent of that time: writing {engine} {}, reading both sides back \
              {VERIFY_PERCENT}, the chain's checks {CERTIFY_PERCENT}; divided among {workers} \
-             threads{held}; space: files as they are plus {SPACE_MARGIN_PERCENT} %",
+             threads{held}; space: files as they are{less} plus {SPACE_MARGIN_PERCENT} %",
             databases.len(),
             write_percent(engine),
+            less = if trimmed { ", less what the sample says is left out," } else { "" },
             held = if pace.any() { ", held to the limits on the pace" } else { "" },
         ),
     }
@@ -298,7 +343,7 @@ mod tests {
         let store = MemoryStore::with([(b"k".to_vec(), vec![0; 99])]);
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, OnTheWay::default(), &Watch::default()).unwrap();
         assert!(sample.whole);
         assert_eq!((sample.entries, sample.bytes, sample.bytes_on_disk), (1, 100, 100));
         assert_eq!(sample.extrapolated(5_000), (1, 100));
@@ -312,7 +357,7 @@ mod tests {
         let store = MemoryStore::with(index.chain(parts));
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, OnTheWay::default(), &Watch::default()).unwrap();
         assert!(!sample.whole);
         assert!(sample.bytes <= SAMPLE_BYTES_MAX * 2, "{}", sample.bytes);
         let mean = sample.bytes / sample.entries;
@@ -328,7 +373,7 @@ mod tests {
         let store = MemoryStore::with(two);
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let snapshot = store.snapshot().unwrap();
-        let sample = sample(&*snapshot, &layout, None, &Watch::default()).unwrap();
+        let sample = sample(&*snapshot, &layout, OnTheWay::default(), &Watch::default()).unwrap();
         assert_eq!((sample.entries, sample.whole), (1, false));
         let disk = snapshot.approximate_bytes(&KeyRange::all()).unwrap();
         assert_eq!(sample.extrapolated(disk).0, 2);
@@ -339,6 +384,8 @@ mod tests {
         let sample = Sample {
             entries: 1,
             bytes: 100,
+            entries_carried: 1,
+            bytes_carried: 100,
             bytes_on_disk: 50,
             time: Duration::from_secs(1),
             whole: false,
@@ -360,12 +407,46 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_out_takes_time_to_read_and_no_space() {
+        #[derive(Debug)]
+        struct Small;
+        impl Trim for Small {
+            fn judge(&self, _key: &[u8], value: &[u8]) -> Judged {
+                match value.len() {
+                    ..30 => Judged::LeftOut { table: 0, height: None },
+                    _ => Judged::Kept,
+                }
+            }
+        }
+        let entries = (0..40u8).map(|n| (vec![n], vec![0; if n < 30 { 9 } else { 99 }]));
+        let store = MemoryStore::with(entries);
+        let layout = RawLayout::new(TableName::new("raw").unwrap());
+        let snapshot = store.snapshot().unwrap();
+        let way = OnTheWay { reshape: None, trim: Some(&Small) };
+        let sample = sample(&*snapshot, &layout, way, &Watch::default()).unwrap();
+        assert_eq!((sample.entries, sample.bytes), (40, 1_300));
+        assert_eq!(sample.extrapolated(13_000), (10, 1_000));
+        assert_eq!(sample.carrying_at_least((9, 10)), sample, "all of it was seen");
+        let part = Sample { whole: false, ..sample };
+        assert_eq!(part.carrying_at_least((9, 10)).bytes_carried, 1_170);
+        assert_eq!(part.carrying_at_least((1, 10)), part);
+        let database = Sampled { name: "a.db", bytes_on_disk: 13_000, sample };
+        let (cadence, pace) = (Cadence::default(), PaceLimits::default());
+        let estimate = estimate(&[database], Engine::Rocksdb, false, cadence, 1, pace);
+        assert_eq!(estimate.source_bytes_on_disk, 13_000);
+        assert_eq!(estimate.staging_bytes_needed, 13_000 + STATE_BYTES);
+        assert!(estimate.basis.contains("less what the sample says"), "{}", estimate.basis);
+    }
+
+    #[test]
     fn a_limit_on_the_pace_is_in_the_time() {
         // 10,000 key and value bytes; one thread copies unhindered in 200 s, compares in 225 s and
         // checks in 600 s.
         let sample = Sample {
             entries: 1,
             bytes: 100,
+            entries_carried: 1,
+            bytes_carried: 100,
             bytes_on_disk: 50,
             time: Duration::from_secs(1),
             whole: false,

@@ -15,8 +15,8 @@ use transload_model::record::TableName;
 use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{
-    AppState, ChainFacts, Database, Engines, Holder, Home, HomeView, Opener, Profile, Recognised,
-    Reform, Snapshot, Store, VerifyOptions,
+    AppState, ChainFacts, Database, DatabaseTrim, Engines, Holder, Home, HomeView, Opener, Profile,
+    Recognised, Reform, Snapshot, Store, VerifyOptions,
 };
 
 /// How to open.
@@ -44,6 +44,8 @@ pub struct OpenDatabase {
     pub holder: Option<Holder>,
     /// What it was before [`OpenDatabase::snapshot`] became what it will be.
     pub(crate) reformed: Option<Reformed>,
+    /// What it was before [`OpenDatabase::snapshot`] lost what is left out.
+    pub(crate) trimmed: Option<TrimmedFrom>,
     store: Box<dyn Store>,
 }
 
@@ -55,6 +57,14 @@ pub(crate) struct Reformed {
     pub(crate) original: Arc<dyn Snapshot>,
     /// What a person should know of it.
     pub(crate) notes: Vec<String>,
+}
+
+/// A database of which something is left out.
+pub(crate) struct TrimmedFrom {
+    /// What.
+    pub(crate) trim: DatabaseTrim,
+    /// As it stands on the disk.
+    pub(crate) original: Arc<dyn Snapshot>,
 }
 
 impl OpenDatabase {
@@ -124,9 +134,17 @@ impl<'a> OpenHome<'a> {
                 .layout(&home, &database, &*snapshot)
                 .map_err(|error| named(refused_or_damaged("tell the layout", error)))?;
             let name = database.name.clone();
-            let reformed = None;
-            let open =
-                OpenDatabase { database, recognised, layout, snapshot, holder, reformed, store };
+            let (reformed, trimmed) = (None, None);
+            let open = OpenDatabase {
+                database,
+                recognised,
+                layout,
+                snapshot,
+                holder,
+                reformed,
+                trimmed,
+                store,
+            };
             databases.insert(name, open);
         }
         let facts = ChainFacts::default();
@@ -184,8 +202,17 @@ impl<'a> OpenHome<'a> {
         let facts =
             ChainFacts { layout: "raw".into(), schema: RAW_SCHEMA.into(), ..ChainFacts::default() };
         let layout = Box::new(RawLayout::new(table));
-        let reformed = None;
-        let open = OpenDatabase { database, recognised, layout, snapshot, holder, reformed, store };
+        let (reformed, trimmed) = (None, None);
+        let open = OpenDatabase {
+            database,
+            recognised,
+            layout,
+            snapshot,
+            holder,
+            reformed,
+            trimmed,
+            store,
+        };
         let databases = BTreeMap::from([(name, open)]);
         Ok(Self { profile: None, home, facts, databases, of_one_moment })
     }

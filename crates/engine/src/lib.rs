@@ -40,6 +40,7 @@ mod runs;
 mod status;
 mod swap;
 mod tally;
+mod trimming;
 mod verify;
 mod watch;
 
@@ -49,7 +50,7 @@ pub use control::{Answer, ChangePace, ControlServer, Request, ask};
 pub use convert::{Conversion, ConvertRequest, convert, refuse_inside_the_source};
 pub use copy::{CopyJob, CopyTotals, copy_database};
 pub use error::{Error, Kind, Result};
-pub use estimate::{Cadence, Sample, Sampled, estimate, sample};
+pub use estimate::{Cadence, OnTheWay, Sample, Sampled, estimate, sample};
 pub use fit::{accept_weaker, needs_a_look, refuse_what_does_not_fit};
 pub use history::{
     FieldChange, PlanEntry, current_plan, keep_plan, plan_diff, plan_log, plan_path,
@@ -67,7 +68,7 @@ pub use moves::{
 pub use pacing::{PaceChange, Pacing, RATE_BYTES_PER_SECOND_MIN, check_pace};
 pub use plan::{
     Assumption, Estimate, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
-    PlannedTable, PlannedVerify,
+    PlannedTable, PlannedTrim, PlannedVerify,
 };
 pub use planning::{PlanRequest, make_plan, state_dir_of};
 pub use preflight::{CheckResult, Ground, Outcome, Preflight, Scope, check_names, preflight};
@@ -75,7 +76,8 @@ pub use prove::prove;
 pub use pulse::Pulse;
 pub use relaid::{RelaidJob, verify_relaid};
 pub use report::{
-    PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable, RunReport, memory, reach,
+    HeightRange, LeftOutTable, PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable,
+    ReportTrim, RunReport, memory, reach,
 };
 pub use runner::{Migration, SoakCheck, World};
 pub use status::{

@@ -44,6 +44,9 @@ pub struct Plan {
     pub accept_weaker: Vec<Weakness>,
     /// What is taken for granted.
     pub assumptions: Vec<Assumption>,
+    /// What was asked to be left out; absent when everything is carried.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim: Option<PlannedTrim>,
     /// The home.
     pub home: PlannedHome,
     /// Where things are built and kept.
@@ -66,6 +69,29 @@ pub struct Plan {
     /// Every other file of the home and what becomes of it.
     #[serde(default)]
     pub files: Vec<FilePlan>,
+}
+
+/// What was asked to be left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedTrim {
+    /// Whole databases, by the names that the profile has for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
+    /// How many heights are to be kept, the last ones when the plan was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_heights: Option<u64>,
+    /// The first of these, below which nothing is carried; absent when there is nothing below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_height: Option<u64>,
+}
+
+impl PlannedTrim {
+    /// Whether the same was asked.
+    #[must_use]
+    pub fn asks_for_what(&self, other: &Self) -> bool {
+        (&self.drop, self.keep_heights) == (&other.drop, other.keep_heights)
+    }
 }
 
 /// The home as found.
@@ -226,6 +252,9 @@ pub struct PlannedDatabase {
     /// The layout that they get; absent when it stays.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_layout: Option<String>,
+    /// Whether something of it is left out.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub trimmed: bool,
     /// Whether a profile knows it.
     pub known: bool,
     /// Bytes of its files.
@@ -248,6 +277,10 @@ pub struct PlannedDatabase {
     pub tables: Vec<PlannedTable>,
 }
 
+fn is_not(flag: &bool) -> bool {
+    !flag
+}
+
 /// A table and what becomes of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -266,6 +299,7 @@ pub(crate) struct Changes {
     engine: Engine,
     relaid: Vec<String>,
     layout: Option<String>,
+    trimmed: Vec<String>,
 }
 
 impl Changes {
@@ -280,6 +314,7 @@ impl Changes {
             engine,
             relaid: names(&|one| one.to_layout.is_some()),
             layout: layout.map(str::to_owned),
+            trimmed: names(&|one| one.trimmed),
         }
     }
 
@@ -290,6 +325,7 @@ impl Changes {
             engine: self.engine,
             relaid: &self.relaid,
             layout: self.layout.as_deref(),
+            trimmed: &self.trimmed,
         }
     }
 }
@@ -299,6 +335,11 @@ impl PlannedDatabase {
     #[must_use]
     pub fn moves(&self) -> bool {
         self.fate == Fate::Moves
+    }
+
+    /// Whether its entries become other ones than they were.
+    fn changes_within(&self) -> bool {
+        self.to_layout.is_some() || self.trimmed
     }
 }
 
@@ -375,11 +416,17 @@ impl Plan {
     #[must_use]
     pub fn aim(&self) -> String {
         let changes_engine = self.moving().any(|one| one.from != self.engine);
-        match (&self.to_layout, changes_engine) {
-            (None, _) => self.engine.to_string(),
-            (Some(layout), true) => format!("{}, layout {layout}", self.engine),
-            (Some(layout), false) => format!("layout {layout}"),
+        let mut parts = Vec::new();
+        let trimmed = self.moving().any(|one| one.trimmed);
+        if changes_engine || !(self.to_layout.is_some() || trimmed) {
+            parts.push(self.engine.to_string());
         }
+        parts.extend(self.to_layout.iter().map(|layout| format!("layout {layout}")));
+        if let (true, Some(trim)) = (trimmed, &self.trim) {
+            parts.extend(trim.first_height.map(|first| format!("heights from {first}")));
+            parts.extend(trim.drop.iter().map(|name| format!("no {name}")));
+        }
+        parts.join(", ")
     }
 
     /// The folder of an attempt.
@@ -438,7 +485,7 @@ impl Plan {
             return refuse(format!("two databases are named {}", pair[0]));
         }
         for database in self.moving() {
-            if database.from == self.engine && database.to_layout.is_none() {
+            if database.from == self.engine && !database.changes_within() {
                 return refuse(format!("{} moves to the engine that it has", database.name));
             }
             if database.to_layout.as_ref() == Some(&database.layout) {
@@ -446,8 +493,15 @@ impl Plan {
             }
         }
         let relaid = |database: &PlannedDatabase| database.to_layout.is_some();
-        if let Some(stays) = self.databases.iter().find(|one| relaid(one) && !one.moves()) {
-            return refuse(format!("{} stays and gets another layout", stays.name));
+        if let Some(stays) = self.databases.iter().find(|one| one.changes_within() && !one.moves())
+        {
+            let what = if relaid(stays) { "gets another layout" } else { "loses something" };
+            return refuse(format!("{} stays and {what}", stays.name));
+        }
+        if self.trim.is_none()
+            && let Some(database) = self.moving().find(|one| one.trimmed)
+        {
+            return refuse(format!("{} loses what nobody asked to leave out", database.name));
         }
         if self.to_layout.is_none()
             && let Some(database) = self.moving().find(|one| relaid(one))
@@ -477,6 +531,7 @@ pub(crate) mod tests {
             fate,
             layout: "raw".into(),
             to_layout: None,
+            trimmed: false,
             known: true,
             bytes_on_disk: 10,
             bytes_estimate: None,
@@ -494,6 +549,7 @@ pub(crate) mod tests {
             to_layout: None,
             accept_weaker: vec![Weakness::OrderedWrites],
             assumptions: Vec::new(),
+            trim: None,
             home: PlannedHome {
                 path: "/home/node".into(),
                 profile: "test".into(),
@@ -575,6 +631,22 @@ pub(crate) mod tests {
         }
         let twice = text.replace("name = \"other.db\"", "name = \"blockstore.db\"");
         assert!(refusal(&twice).contains("two databases"));
+    }
+
+    #[test]
+    fn a_trim_is_in_the_digest_and_none_that_nobody_asked_for_is_taken() {
+        let mut trimmed = plan();
+        trimmed.databases[0].trimmed = true;
+        assert!(refusal(&trimmed.text().unwrap()).contains("nobody asked"));
+        let drop = vec!["tx_index".into()];
+        trimmed.trim = Some(PlannedTrim { drop, ..PlannedTrim::default() });
+        let again = Plan::parse(&trimmed.text().unwrap()).unwrap();
+        assert_eq!((&again, again.aim().as_str()), (&trimmed, "pebble2, no tx_index"));
+        let mut other = trimmed.clone();
+        other.trim = Some(PlannedTrim::default());
+        assert_ne!(other.digest().unwrap(), trimmed.digest().unwrap());
+        trimmed.databases[2].trimmed = true;
+        assert!(refusal(&trimmed.text().unwrap()).contains("other.db stays and loses something"));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! written below the home is the state folder.
 
 use crate::error::{Error, Kind, Result};
-use crate::estimate::{Cadence, Sampled, estimate, sample};
+use crate::estimate::{Cadence, OnTheWay, Sampled, estimate, sample};
 use crate::home::{OpenDatabase, OpenHome, OpenOptions, find_home};
 use crate::invariant::Invariant;
 use crate::journal::now;
@@ -10,9 +10,10 @@ use crate::limits::Limits;
 use crate::moves::SwapMethod;
 use crate::plan::{
     Assumption, Changes, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
-    PlannedTable, PlannedVerify,
+    PlannedTable, PlannedTrim, PlannedVerify,
 };
 use crate::relayout::{Wishes, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
+use crate::trimming::trims;
 use crate::watch::Watch;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use std::fs;
@@ -20,7 +21,9 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_observe::{Event, Stage};
-use transload_store::{AppState, Database, Engines, Home, LayoutWish, Profile, Reshape, Weakness};
+use transload_store::{
+    AppState, Database, DatabaseTrim, Engines, Home, LayoutWish, Profile, Reshape, Weakness,
+};
 
 /// What to plan.
 #[derive(Clone, Debug)]
@@ -31,6 +34,8 @@ pub struct PlanRequest {
     pub engine: Option<Engine>,
     /// The target layout, by its name; `None` when layouts stay.
     pub layout: Option<String>,
+    /// What is to be left out; `None` when everything is carried.
+    pub trim: Option<PlannedTrim>,
     /// Only these databases; `None` for all that a config key governs.
     pub only: Option<Vec<String>>,
     /// The limits.
@@ -59,6 +64,7 @@ impl PlanRequest {
             home: home.into(),
             engine: engine.into(),
             layout: None,
+            trim: None,
             only: None,
             limits: Limits::default(),
             target_dir: None,
@@ -141,21 +147,24 @@ pub fn make_plan(
     };
     let open = OpenHome::open_recognised(profile, home.clone(), engines, &options)?;
     let wishes = wishes(request, profile, &open)?;
-    let engine = target_engine(request, &open, &wishes)?;
+    let trims = trims(request, profile, &open)?;
+    let engine = target_engine(request, &open, &wishes, &trims)?;
     let mut databases = Vec::new();
     for database in open.databases() {
-        let wish = wishes.get(&database.database.name);
-        databases.push(plan_database(request, engine, wish, database, engines)?);
+        let name = &database.database.name;
+        let change = (wishes.get(name), trims.of(name));
+        databases.push(plan_database(request, engine, change, database, engines)?);
     }
     refuse_unknown_names(request, &databases)?;
     refuse_half_a_layout(&databases, &wishes)?;
+    trims.refuse_what_stays(&databases)?;
     let moved: Vec<String> = databases
         .iter()
         .filter(|database| database.moves())
         .map(|database| database.name.clone())
         .collect();
     if moved.is_empty() {
-        return Err(nothing_moves(request, &wishes));
+        return Err(nothing_moves(request, &wishes, &trims));
     }
     let changes = Changes::of(&databases, engine, request.layout.as_deref());
     let config = profile
@@ -169,9 +178,14 @@ pub fn make_plan(
             Some(LayoutWish::Gets(target)) => Some(rekey(&*database.layout, &**target)?),
             _ => None,
         };
-        let rule = rule.as_ref().map(|rule| rule as &dyn Reshape);
-        let sample = sample(&*database.snapshot, &*database.layout, rule, watch)
+        let way = OnTheWay {
+            reshape: rule.as_ref().map(|rule| rule as &dyn Reshape),
+            trim: trims.of(name).map(|trim| &*trim.rule),
+        };
+        let sample = sample(&*database.snapshot, &*database.layout, way, watch)
             .map_err(|error| error.with("database", name))?;
+        let share = trims.of(name).and_then(|trim| trim.kept_share);
+        let sample = share.map_or(sample, |share| sample.carrying_at_least(share));
         let bytes_on_disk = database.recognised.bytes_on_disk;
         let (entries, bytes) = sample.extrapolated(bytes_on_disk);
         for planned in databases.iter_mut().filter(|planned| planned.name == name) {
@@ -205,6 +219,7 @@ pub fn make_plan(
         to_layout: request.layout.clone(),
         accept_weaker: request.accept_weaker.clone(),
         assumptions: assumptions(&home),
+        trim: trims.planned,
         home: PlannedHome {
             path: home.root.clone(),
             profile: home.profile.clone(),
@@ -221,6 +236,7 @@ pub fn make_plan(
                 .chain(no_way_back(&home, &moved))
                 .chain(one_way(&wishes))
                 .chain(cautions(&wishes))
+                .chain(trims.notices)
                 .collect(),
             snapshots: facts.snapshots.clone(),
         },
@@ -288,14 +304,14 @@ fn one_way(wishes: &Wishes) -> Option<String> {
 fn plan_database(
     request: &PlanRequest,
     target_engine: Engine,
-    wish: Option<&LayoutWish>,
+    (wish, trim): (Option<&LayoutWish>, Option<&DatabaseTrim>),
     open: &OpenDatabase,
     engines: &dyn Engines,
 ) -> Result<PlannedDatabase> {
     let database = &open.database;
     let from = engine_of(database, open.recognised.engine);
     let to_layout = wish.and_then(LayoutWish::target_id).map(str::to_owned);
-    let fate = fate(request, database, from, to_layout.is_some());
+    let fate = fate(request, database, from, to_layout.is_some() || trim.is_some());
     let to_layout = to_layout.filter(|_| fate == Fate::Moves);
     let source = open.store().guarantees();
     let (target, weaker) = if fate == Fate::Moves {
@@ -332,6 +348,7 @@ fn plan_database(
         fate,
         layout: open.layout.id().to_owned(),
         to_layout,
+        trimmed: trim.is_some(),
         known: database.known,
         bytes_on_disk: open.recognised.bytes_on_disk,
         bytes_estimate: None,
@@ -346,7 +363,10 @@ fn plan_database(
             .map(|table| PlannedTable {
                 name: table.name.clone(),
                 class: table.class,
-                becomes: becomes.clone(),
+                becomes: trim
+                    .and_then(|trim| trim.becomes.get(&table.name))
+                    .unwrap_or(&becomes)
+                    .clone(),
             })
             .collect(),
     })
@@ -360,11 +380,11 @@ pub(crate) fn engine_of(database: &Database, recognised: Engine) -> Engine {
         .unwrap_or(recognised)
 }
 
-fn fate(request: &PlanRequest, database: &Database, engine: Engine, relaid: bool) -> Fate {
+fn fate(request: &PlanRequest, database: &Database, engine: Engine, changes: bool) -> Fate {
     let changes_engine = request.engine.is_some_and(|wanted| wanted != engine);
-    if !is_asked_for(request, &database.name) || (request.engine.is_none() && !relaid) {
+    if !is_asked_for(request, &database.name) || (request.engine.is_none() && !changes) {
         Fate::NotAskedFor
-    } else if !changes_engine && !relaid {
+    } else if !changes_engine && !changes {
         Fate::HasTheEngine
     } else if database.governed_by.is_none() {
         Fate::StaysWithItsEngine

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::home::{OpenDatabase, OpenHome};
 use crate::plan::{Plan, PlannedDatabase};
 use crate::planning::PlanRequest;
+use crate::trimming::Trims;
 use std::collections::BTreeMap;
 use transload_model::engine::Engine;
 use transload_model::layout::Layout;
@@ -44,7 +45,7 @@ fn ask(profile: &dyn Profile, home: &Home, open: &OpenDatabase, name: &str) -> R
 }
 
 /// The engine that databases have after the swap: the one asked for, or the one that those have
-/// whose layout changes.
+/// which change.
 ///
 /// # Errors
 /// [`Kind::Refused`] when these have several.
@@ -52,6 +53,7 @@ pub(crate) fn target_engine(
     request: &PlanRequest,
     open: &OpenHome<'_>,
     wishes: &Wishes,
+    trims: &Trims,
 ) -> Result<Engine> {
     if let Some(engine) = request.engine {
         return Ok(engine);
@@ -59,7 +61,8 @@ pub(crate) fn target_engine(
     let mut engine = None;
     for database in open.databases() {
         let name = &database.database.name;
-        if wishes.get(name).and_then(LayoutWish::target_id).is_none() {
+        let relaid = wishes.get(name).and_then(LayoutWish::target_id).is_some();
+        if !relaid && trims.of(name).is_none() {
             continue;
         }
         let own = crate::planning::engine_of(&database.database, database.recognised.engine);
@@ -67,19 +70,20 @@ pub(crate) fn target_engine(
             return Err(Error::new(
                 Kind::Refused,
                 "make the plan",
-                "the databases whose layout changes have several engines",
+                "the databases that change have several engines",
             )
             .with("database", name.clone())
             .next("bring them to one engine at the same time: --to ENGINE"));
         }
         engine = Some(own);
     }
-    engine.ok_or_else(|| nothing_moves(request, wishes))
+    engine.ok_or_else(|| nothing_moves(request, wishes, trims))
 }
 
 /// The refusal of a plan that would do nothing.
-pub(crate) fn nothing_moves(request: &PlanRequest, wishes: &Wishes) -> Error {
+pub(crate) fn nothing_moves(request: &PlanRequest, wishes: &Wishes, trims: &Trims) -> Error {
     let what = match (request.engine, &request.layout) {
+        (None, None) => "nothing is left out of this home",
         (_, None) => {
             "no database of this home moves: each has the engine already, or stays with \
                       its own"
@@ -99,6 +103,9 @@ pub(crate) fn nothing_moves(request: &PlanRequest, wishes: &Wishes) -> Error {
     }
     if let Some(layout) = &request.layout {
         error = error.with("layout", layout.clone());
+    }
+    for notice in &trims.notices {
+        error = error.with("left out", notice.clone());
     }
     for name in request.only.iter().flatten() {
         if let Some(LayoutWish::Keeps(why)) = wishes.get(name) {

@@ -56,6 +56,44 @@ pub struct Meaning {
     pub notes: Vec<String>,
 }
 
+/// The lowest and the highest height of some records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeightRange {
+    /// The lowest.
+    #[serde(with = "decimal")]
+    pub first: u64,
+    /// The highest.
+    #[serde(with = "decimal")]
+    pub last: u64,
+}
+
+/// What was left out of a table: read from the source, and nowhere in the target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeftOutTable {
+    /// The table.
+    pub name: TableName,
+    /// Records that were left out.
+    #[serde(with = "decimal")]
+    pub records: u64,
+    /// Their key and value bytes.
+    #[serde(with = "decimal")]
+    pub bytes: u64,
+    /// The root over them, hex: whoever has the old database can show what they were.
+    pub root: String,
+    /// The heights that they are of; absent where they are of none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heights: Option<HeightRange>,
+}
+
+/// What was left out of a database.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportTrim {
+    /// Table by table; tables that were carried whole aren't listed.
+    pub left_out: Vec<LeftOutTable>,
+    /// What a person should know of it.
+    pub notes: Vec<String>,
+}
+
 /// A database of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportDatabase {
@@ -73,6 +111,9 @@ pub struct ReportDatabase {
     /// What it says, where it was converted as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Meaning>,
+    /// What was left out of it; absent when it was carried whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trim: Option<ReportTrim>,
     /// Entries compared between both sides, bookkeeping included; 0 when it stayed.
     #[serde(with = "decimal")]
     pub entries_compared: u64,
@@ -129,7 +170,8 @@ pub struct RunReport {
     /// Anonymous memory at the end.
     #[serde(with = "decimal")]
     pub anonymous_memory_bytes: u64,
-    /// The dataset's root, hex: of source and target alike.
+    /// The dataset's root, hex: of source and target alike, where nothing was converted as a
+    /// whole or left out; else of the target.
     pub dataset_root: String,
     /// The databases.
     pub databases: Vec<ReportDatabase>,
@@ -218,6 +260,7 @@ mod tests {
             fate,
             to_layout: None,
             meaning: None,
+            trim: None,
             entries_compared: 1,
             bytes_compared: 1,
             chunks: 1,

@@ -19,6 +19,7 @@ mod reshape;
 mod scan;
 pub mod sort;
 mod store;
+mod trim;
 
 pub use driver::{
     Driver, EngineStatus, Engines, Holder, Recognised, SourceOptions, TargetOptions,
@@ -38,3 +39,4 @@ pub use scan::{Scan, ScanDigest, ScanReceipt};
 pub use store::{
     BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, TakeValue, WriteBatch, WriteOp,
 };
+pub use trim::{DatabaseTrim, Heights, Judged, LeftOut, Trim, TrimWish, Trimmed};

@@ -3,7 +3,7 @@
 //! A profile knows tables, layouts, certificates and config keys of one kind of node. It reads
 //! through [`Snapshot`]s that somebody else opened, so it knows no engine.
 
-use crate::{Error, Kind, Reform, Result, Snapshot};
+use crate::{DatabaseTrim, Error, Kind, Reform, Result, Snapshot, TrimWish};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -300,6 +300,8 @@ pub struct SwapChange<'a> {
     pub relaid: &'a [String],
     /// That layout's name; `None` where layouts stay.
     pub layout: Option<&'a str>,
+    /// The databases of which something is left out.
+    pub trimmed: &'a [String],
 }
 
 /// Knows one kind of node home.
@@ -345,6 +347,16 @@ pub trait Profile: Send + Sync {
             "look for the layout",
             format!("homes of this kind have one layout, and none is called {name:?}"),
         ))
+    }
+
+    /// What becomes of each database of which something is to be left out.
+    ///
+    /// # Errors
+    /// [`crate::Kind::InvalidInput`] for a name that the profile doesn't know;
+    /// [`crate::Kind::Unsupported`] when something of it is still needed, or may be: by evidence,
+    /// by the application, by others that join; those of reading.
+    fn trims(&self, _view: HomeView<'_>, _wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
+        Err(Error::unsupported("trim", "nothing can be left out of homes of this kind"))
     }
 
     /// What a person should know that names and config files alone don't tell.

@@ -7,7 +7,7 @@ use transload_chains::cometbft::wire::commit::{Commit, PRECOMMIT, SignBytes};
 use transload_chains::cometbft::wire::evidence::{Evidence, evidence_hash};
 use transload_chains::cometbft::wire::results::{LastResults, Results, TxResult};
 use transload_chains::cometbft::wire::shapes;
-use transload_chains::cometbft::wire::state::{HashedParams, ParamsInfo, State};
+use transload_chains::cometbft::wire::state::{EvidenceWindow, HashedParams, ParamsInfo, State};
 use transload_chains::cometbft::wire::validators::{ValidatorSet, ValidatorsInfo, decode_update};
 
 /// A slice that a decoder gives lies in what it was given.
@@ -100,6 +100,7 @@ pub(crate) fn state(bytes: &[u8]) {
         for set in [state.validators, state.next_validators, state.last_validators] {
             let _ = set.map(ValidatorSet::decode);
         }
+        let _ = EvidenceWindow::decode(state.params);
         let _ = HashedParams::decode(state.params).map(|params| params.hash());
     }
     if let Ok(info) = ParamsInfo::decode(bytes) {

@@ -68,6 +68,7 @@ pub(crate) fn files(bytes: &[u8]) {
                     engine: Engine::Pebble1,
                     relaid: &[],
                     layout: None,
+                    trimmed: &[],
                 };
                 let Ok(edits) = config_edits(&home, &change, None) else { return };
                 for edit in edits {

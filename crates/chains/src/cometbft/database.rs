@@ -53,7 +53,7 @@ pub(crate) fn state_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
     Ok(form)
 }
 
-fn evidence_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
+pub(crate) fn evidence_form(snapshot: &dyn Snapshot) -> Result<KeyForm> {
     let form = stored_form(snapshot, EVIDENCE)?;
     refuse_mixed(snapshot, form, EVIDENCE, &[b"\x00", b"\x01"])?;
     Ok(form)

@@ -5,13 +5,13 @@ use super::home::{own_address, snapshots_folder, upgrade_height};
 use super::layout::{BlockstoreLayout, blockstore as blockstore_table, state as state_table};
 use super::wire::block::{BlockMeta, BlockStoreState};
 use super::wire::commit::{Commit, CommitSig, Flag};
+use super::wire::seconds_and_nanos;
 use super::wire::state::State;
 use super::wire::validators::ValidatorSet;
 use crate::iavl;
 use crate::snapshots;
 use std::collections::BTreeMap;
 use transload_codec::Malformed;
-use transload_codec::proto::Fields;
 use transload_model::report::printable_key;
 use transload_store::{ChainFacts, Error, HomeView, Kind, PowerShare, Result};
 
@@ -163,15 +163,7 @@ fn block_interval_millis(
 
 /// Milliseconds since 1970 of a `google.protobuf.Timestamp`.
 fn unix_millis(timestamp: &[u8]) -> std::result::Result<i64, Malformed> {
-    let (mut seconds, mut nanos) = (0i64, 0i64);
-    let mut fields = Fields::new(timestamp);
-    while let Some(field) = fields.next()? {
-        match field.number {
-            1 => seconds = field.int64()?,
-            2 => nanos = field.int64()?,
-            _ => {}
-        }
-    }
+    let (seconds, nanos) = seconds_and_nanos(timestamp)?;
     Ok(seconds.saturating_mul(1_000).saturating_add(nanos / 1_000_000))
 }
 

@@ -9,6 +9,7 @@ pub mod layout;
 mod profile;
 mod relayout;
 pub mod signature;
+mod trim;
 mod verify;
 pub mod wire;
 

@@ -1,13 +1,13 @@
 //! The profile of CometBFT homes.
 
 use super::home::NodeBuild;
-use super::{database, facts, home, relayout, verify};
+use super::{database, facts, home, relayout, trim, verify};
 use std::path::Path;
 use transload_model::layout::Layout;
 use transload_model::report::Verdict;
 use transload_store::{
-    ChainFacts, ConfigEdit, Database, Home, HomeView, LayoutWish, Profile, Result, Snapshot,
-    SwapChange, VerifyOptions,
+    ChainFacts, ConfigEdit, Database, DatabaseTrim, Home, HomeView, LayoutWish, Profile, Result,
+    Snapshot, SwapChange, TrimWish, VerifyOptions,
 };
 
 /// Knows CometBFT and Tendermint homes, with and without a Cosmos SDK application.
@@ -41,6 +41,10 @@ impl Profile for CometBft {
         name: &str,
     ) -> Result<LayoutWish> {
         relayout::wish(home, &database.name, (current, snapshot), name, None)
+    }
+
+    fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
+        trim::trims(view, wish)
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {
@@ -110,6 +114,10 @@ impl Profile for CometBftWithNode {
         name: &str,
     ) -> Result<LayoutWish> {
         relayout::wish(home, &database.name, (current, snapshot), name, Some(&self.build))
+    }
+
+    fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
+        CometBft.trims(view, wish)
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {

@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::output::report;
 use std::io::Write;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Error, Kind, Migration, Plan, Result, make_plan};
+use transload_engine::{Error, Kind, Migration, Plan, PlannedTrim, Result, make_plan};
 
 /// Runs `migrate`.
 pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
@@ -55,6 +55,13 @@ pub(crate) fn resume(context: &Context, args: &Resume) -> Result<Exit> {
     outcome
 }
 
+fn is_same_trim(asked: Option<PlannedTrim>, planned: Option<&PlannedTrim>) -> bool {
+    match (asked, planned) {
+        (Some(asked), Some(planned)) => asked.asks_for_what(planned),
+        (asked, planned) => asked.is_none() && planned.is_none(),
+    }
+}
+
 /// A migration that is under way goes on to its own target, not to another.
 fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
     let wish = &args.wish;
@@ -63,7 +70,7 @@ fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()
             Some(engine) => engine == plan.engine,
             None => plan.moving().all(|one| one.from == plan.engine),
         };
-        engine && wish.layout == plan.to_layout
+        engine && wish.layout == plan.to_layout && is_same_trim(wish.trim(), plan.trim.as_ref())
     });
     if is_the_same {
         return Ok(());

@@ -9,8 +9,9 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 use transload_engine::{
-    Cadence, Error, Fate, Kind, Outcome, Plan, PlanEntry, PlanRequest, PlannedVerify, Preflight,
-    Result, SwapMethod, make_plan, plan_diff, plan_log, read_invariants, state_dir_of,
+    Cadence, Error, Fate, Kind, Outcome, Plan, PlanEntry, PlanRequest, PlannedDatabase,
+    PlannedVerify, Preflight, Result, SwapMethod, make_plan, plan_diff, plan_log, read_invariants,
+    state_dir_of,
 };
 
 #[derive(Serialize)]
@@ -49,12 +50,14 @@ pub(crate) fn run(context: &Context, args: &PlanCommand) -> Result<Exit> {
 
 /// What the arguments ask for.
 pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<PlanRequest> {
-    if wish.to.is_none() && wish.layout.is_none() {
-        let what = "say which engine with --to ENGINE, or which layout with --layout NAME";
+    if wish.to.is_none() && wish.layout.is_none() && wish.trim().is_none() {
+        let what = "say which engine with --to ENGINE, which layout with --layout NAME, or what to \
+                    leave out with --drop NAME or --keep-heights N";
         return Err(Error::new(Kind::Usage, "read the arguments", what));
     }
     Ok(PlanRequest {
         layout: wish.layout.clone(),
+        trim: wish.trim(),
         only: (!wish.only.is_empty()).then(|| wish.only.clone()),
         limits: wish.pace.within(context.limits()),
         target_dir: wish.target_dir.clone(),
@@ -98,6 +101,9 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         let _ = writeln!(text, "  {:<24}{size:>12}  {fate}", database.name);
         if let Some(layout) = &database.to_layout {
             let _ = writeln!(text, "  {:<24}{:>12}  {} -> {layout}", "", "", database.layout);
+        }
+        if database.trimmed {
+            let _ = writeln!(text, "  {:<24}{:>12}  {}", "", "", trimmed(database));
         }
         for weakness in &database.weaker {
             let _ = writeln!(text, "  {:<24}  accepted: the target doesn't promise {weakness}", "");
@@ -155,6 +161,17 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         preflight.results.iter().filter(|result| result.outcome == Outcome::Passed).count();
     let _ = writeln!(text, "preflight: {passed} of {} checks passed", preflight.results.len());
     text
+}
+
+/// What is left out of a database, each kind of it once.
+fn trimmed(database: &PlannedDatabase) -> String {
+    let mut words: Vec<&str> = Vec::new();
+    for table in database.tables.iter().filter(|table| !table.becomes.starts_with("carried")) {
+        if !words.contains(&table.becomes.as_str()) {
+            words.push(&table.becomes);
+        }
+    }
+    words.join("; ")
 }
 
 #[derive(Serialize)]

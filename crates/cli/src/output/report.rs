@@ -5,7 +5,7 @@ use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Fate, Migration, ReportDatabase, RunReport};
+use transload_engine::{Fate, Migration, ReportDatabase, ReportTrim, RunReport};
 
 /// What `migrate`, `resume`, `rollback` and `finalize` print.
 #[derive(Debug, Serialize)]
@@ -74,8 +74,13 @@ pub(crate) fn text(report: &RunReport) -> String {
         let _ = writeln!(text, "note: {notice}");
     }
     let converted = report.databases.iter().any(|database| database.meaning.is_some());
-    let where_it_is =
-        if converted { "on the target, whose nodes have other keys" } else { "on both sides" };
+    let trimmed = report.databases.iter().any(|database| database.trim.is_some());
+    let where_it_is = match (converted, trimmed) {
+        (false, false) => "on both sides",
+        (true, false) => "on the target, whose nodes have other keys",
+        (false, true) => "on the target, without what was left out",
+        (true, true) => "on the target, whose nodes have other keys, without what was left out",
+    };
     let _ = writeln!(text, "dataset root {} {where_it_is}\n", report.dataset_root);
     text
 }
@@ -88,15 +93,18 @@ fn what_became_of(database: &ReportDatabase) -> String {
         return format!("  {name:<24}stays with {from}\n");
     }
     let engines = if from == to { to.to_string() } else { format!("{from} -> {to}") };
+    let left_out = database.trim.as_ref().map(left_out).unwrap_or_default();
+    let side = if database.trim.is_some() { ", where what is left out doesn't count" } else { "" };
     let Some(layout) = &database.to_layout else {
         return format!(
-            "  {name:<24}{engines}: {entries} entries read back on both sides and equal\n"
+            "  {name:<24}{engines}: {entries} entries read back on both sides and equal{side}\n\
+             {left_out}"
         );
     };
     let Some(meaning) = &database.meaning else {
         return format!(
             "  {name:<24}{engines}, to {layout}: {entries} entries read back, every table's root \
-             equal on both sides\n"
+             equal on both sides{side}\n{left_out}"
         );
     };
     let mut text = format!(
@@ -105,6 +113,29 @@ fn what_became_of(database: &ReportDatabase) -> String {
         "", meaning.table, meaning.records, meaning.root
     );
     for note in &meaning.notes {
+        let _ = writeln!(text, "  {:<24}{note}", "");
+    }
+    text + &left_out
+}
+
+/// What isn't in the new database, table by table.
+fn left_out(trim: &ReportTrim) -> String {
+    let mut text = String::new();
+    for table in &trim.left_out {
+        let heights = table.heights.map_or_else(String::new, |heights| {
+            format!(", heights {} to {}", heights.first, heights.last)
+        });
+        let _ = writeln!(
+            text,
+            "  {:<24}left out of {}: {} records, {}{heights}, root {}",
+            "",
+            table.name,
+            table.records,
+            ByteSize(table.bytes),
+            table.root
+        );
+    }
+    for note in &trim.notes {
         let _ = writeln!(text, "  {:<24}{note}", "");
     }
     text

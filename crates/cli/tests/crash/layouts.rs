@@ -149,7 +149,7 @@ fn upgraded() -> Victim {
 fn logical(victim: &Victim) -> TableCommitment {
     let helper = std::env::var_os("TRANSLOAD_GOSTORE").map(PathBuf::from);
     let engines = BuiltIn::new(BuiltInConfig { gostore_helper: helper });
-    let scratch = tempfile::tempdir_in(crate::settings::scratch()).unwrap();
+    let scratch = tempfile::tempdir_in(crate::victims::scratch()).unwrap();
     let options = SourceOptions {
         scratch_dir: scratch.path().to_owned(),
         space: None,
@@ -158,7 +158,7 @@ fn logical(victim: &Victim) -> TableCommitment {
     let path = victim.home().join("data/application.db");
     let store = engines.driver(Engine::Goleveldb).unwrap().open_source(&path, &options).unwrap();
     let snapshot = store.snapshot().unwrap();
-    let own = tempfile::tempdir_in(crate::settings::scratch()).unwrap();
+    let own = tempfile::tempdir_in(crate::victims::scratch()).unwrap();
     let logical = logical_root(&*snapshot, own.path(), MEMORY_BYTES, &|_, _| true).unwrap();
     assert_ne!(logical.records, 0, "a state without a leaf");
     drop(snapshot);

@@ -21,4 +21,5 @@ mod rows;
 mod shared;
 mod snapshots;
 mod tampering;
+mod trimming;
 mod untouched;

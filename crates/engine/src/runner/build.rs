@@ -41,6 +41,7 @@ impl Migration<'_> {
         let facts;
         {
             let mut open = self.open_home(&scratch)?;
+            self.trim(&mut open)?;
             self.reform(&mut open, &scratch)?;
             self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Copying });
             facts = open.facts().clone();

@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
 use crate::phase::{Event, Phase, State};
 use crate::planning::{Scratch, discover};
+use crate::trimming::planned_trims;
 use std::collections::BTreeMap;
 use std::fs;
 use transload_observe::Stage;
@@ -75,9 +76,13 @@ impl Migration<'_> {
         self.recall_verified(attempt)
     }
 
+    /// The home's facts, once nobody has come to need what is left out: databases that stay, and
+    /// that tell of such needs, may have changed since the copy.
     fn facts_now(&self) -> Result<ChainFacts> {
         let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
-        Ok(self.open_home(&scratch)?.facts().clone())
+        let open = self.open_home(&scratch)?;
+        let _nobody_needs_it = planned_trims(self.planned()?, self.profile, &open)?;
+        Ok(open.facts().clone())
     }
 
     /// Swaps from wherever the disk says that things stand, and reads the outcome back.

@@ -15,6 +15,7 @@ mod pace;
 mod prove_equal;
 mod reforming;
 mod soak;
+mod trimming;
 mod way_back;
 
 pub use soak::SoakCheck;

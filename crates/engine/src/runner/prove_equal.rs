@@ -13,7 +13,9 @@ use crate::plan::Fate;
 use crate::planning::Scratch;
 use crate::relaid::{RelaidJob, target_line, verify_relaid};
 use crate::relayout::rekey;
-use crate::report::{Meaning, RUN_SCHEMA, ReportDatabase, RunReport, memory, reach, report_table};
+use crate::report::{
+    Meaning, RUN_SCHEMA, ReportDatabase, ReportTrim, RunReport, memory, reach, report_table,
+};
 use crate::tally::{TallyOptions, aligned_ranges};
 use crate::verify::{VerifiedDatabase, VerifyJob, verify_database};
 use std::collections::BTreeMap;
@@ -36,6 +38,12 @@ struct AfterSwap<'a> {
     staying: &'a OpenHome<'a>,
 }
 
+/// What the report says of a database beside its comparison.
+struct Beside {
+    meanings: BTreeMap<String, Meaning>,
+    trims: BTreeMap<String, ReportTrim>,
+}
+
 impl Opener for AfterSwap<'_> {
     fn snapshot(&self, database: &str) -> Option<Arc<dyn Snapshot>> {
         self.targets.get(database).map(Arc::clone).or_else(|| self.staying.snapshot(database))
@@ -52,8 +60,9 @@ impl Migration<'_> {
         let attempt = self.journal.attempt()?;
         let scratch = Scratch::make(&self.state_dir, "verify", &self.watch)?;
         let mut stores: BTreeMap<String, Box<dyn Store>> = BTreeMap::new();
-        let (databases, meanings, verdict, dataset, facts) = {
+        let (databases, beside, verdict, dataset, facts) = {
             let mut open = self.open_home(&scratch)?;
+            self.trim(&mut open)?;
             self.reform(&mut open, &scratch)?;
             for planned in self.planned()?.moving() {
                 stores.insert(planned.name.clone(), self.reopen(attempt, &planned.name)?);
@@ -67,6 +76,12 @@ impl Migration<'_> {
             }
             self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Verifying });
             let databases = self.compare_all(attempt, &open, &targets)?;
+            let mut trims = BTreeMap::new();
+            for source in open.databases() {
+                if let Some(trim) = self.left_out(source)? {
+                    trims.insert(source.database.name.clone(), trim);
+                }
+            }
             self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Verifying });
             let mut meanings = BTreeMap::new();
             for (name, target) in &targets {
@@ -79,7 +94,7 @@ impl Migration<'_> {
             let dataset = self.dataset(&open, &databases)?;
             let after = AfterSwap { targets, staying: &open };
             let (verdict, facts) = self.certify(&after, &scratch)?;
-            (databases, meanings, verdict, dataset, facts)
+            (databases, Beside { meanings, trims }, verdict, dataset, facts)
         };
         for (name, store) in stores {
             store
@@ -93,7 +108,7 @@ impl Migration<'_> {
         self.refuse_log_only_targets(attempt, &databases)?;
         let verified = Verified::new(attempt, &databases, &verdict)?;
         self.check_invariants(&Observed::dataset(&dataset, facts), "verify")?;
-        let report = self.make_report(attempt, (&databases, &meanings), &dataset, verdict)?;
+        let report = self.make_report(attempt, (&databases, beside), &dataset, verdict)?;
         self.journal.set_note(&target_prints_note(attempt), &self.target_prints(attempt)?)?;
         self.journal.set_note(notes::REPORT, &report)?;
         self.verified = Some(verified);
@@ -307,7 +322,7 @@ impl Migration<'_> {
     fn make_report(
         &self,
         attempt: u64,
-        (verified, meanings): (&[VerifiedDatabase], &BTreeMap<String, Meaning>),
+        (verified, mut beside): (&[VerifiedDatabase], Beside),
         dataset: &Dataset,
         verdict: Verdict,
     ) -> Result<RunReport> {
@@ -327,7 +342,8 @@ impl Migration<'_> {
                 to: if planned.moves() { plan.engine } else { planned.from },
                 fate: planned.fate,
                 to_layout: planned.to_layout.clone(),
-                meaning: meanings.get(&planned.name).cloned(),
+                meaning: beside.meanings.remove(&planned.name),
+                trim: beside.trims.remove(&planned.name),
                 entries_compared: compared.map_or(0, VerifiedDatabase::entries),
                 bytes_compared: compared.map_or(0, VerifiedDatabase::bytes),
                 chunks: compared.map_or(0, VerifiedDatabase::chunks),

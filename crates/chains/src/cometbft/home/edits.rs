@@ -38,8 +38,8 @@ pub fn config_edits(
     node: Option<&NodeBuild>,
 ) -> Result<Vec<ConfigEdit>> {
     let refuse = |what: String| Error::new(Kind::Unsupported, OPERATION, what);
-    let SwapChange { moved, engine: target, relaid, .. } = *change;
-    let in_place: Vec<String> = moved.iter().chain(relaid).cloned().collect();
+    let SwapChange { moved, engine: target, relaid, trimmed, .. } = *change;
+    let in_place: Vec<String> = moved.iter().chain(relaid).chain(trimmed).cloned().collect();
     refuse_other_places(home, &in_place, target)?;
     let name = match node {
         Some(build) => built_in_name(build, moved, target)?,
@@ -79,10 +79,10 @@ pub fn config_edits(
         && let Some(old) = configs.app_text(APP_KEY)
     {
         let node_old = configs.node_text(NODE_KEY);
-        let app_relaid = relaid.iter().any(|name| is_app_database(name));
+        let app_changes = relaid.iter().chain(trimmed).any(|name| is_app_database(name));
         if app_moves {
             edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old), name)?);
-        } else if app_relaid && !old.is_empty() {
+        } else if app_changes && !old.is_empty() {
             // It stays what it is, and the application refuses the guard by name meanwhile.
             edits.push(edit(ConfigFile::App, app, APP_KEY, Some(old.clone()), &old)?);
         } else if node_moves && old.is_empty() {
@@ -94,7 +94,7 @@ pub fn config_edits(
     let engine_now = configs.node_text(NODE_KEY);
     if node_moves {
         edits.push(edit(ConfigFile::Node, node, NODE_KEY, engine_now, name)?);
-    } else if let (false, Some(now)) = (relaid.is_empty(), engine_now) {
+    } else if let (false, Some(now)) = (relaid.is_empty() && trimmed.is_empty(), engine_now) {
         // It stays what it is, and is the one that every node refuses by name meanwhile.
         edits.push(edit(ConfigFile::Node, node, NODE_KEY, Some(now.clone()), &now)?);
     }

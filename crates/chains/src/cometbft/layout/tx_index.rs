@@ -222,6 +222,17 @@ impl Layout for TxIndexLayout {
     }
 }
 
+/// The height that an entry of this table has in its key; `None` where the key has none.
+#[must_use]
+pub fn height_of(table: usize, key: &[u8], value: &[u8]) -> Option<u64> {
+    match table {
+        HEIGHT | EVENT => Some(tail(key)?.height),
+        BLOCK => block_height(key, value),
+        BLOCK_EVENT => block_event_height(key),
+        _ => None,
+    }
+}
+
 /// The canonical key of a transaction in `tx_index/height`.
 #[must_use]
 pub fn height_key(height: u64, index: u32, sequence: Option<u64>) -> Vec<u8> {

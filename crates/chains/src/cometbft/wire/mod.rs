@@ -18,6 +18,23 @@ pub mod validators;
 use transload_codec::Malformed;
 use transload_codec::proto::Fields;
 
+/// `google.protobuf.Timestamp` and `Duration`, which have one form.
+///
+/// # Errors
+/// [`Malformed`] for bytes that are no such message.
+pub fn seconds_and_nanos(message: &[u8]) -> Result<(i64, i64), Malformed> {
+    let (mut seconds, mut nanos) = (0, 0);
+    let mut fields = Fields::new(message);
+    while let Some(field) = fields.next()? {
+        match field.number {
+            1 => seconds = field.int64()?,
+            2 => nanos = field.int64()?,
+            _ => {}
+        }
+    }
+    Ok((seconds, nanos))
+}
+
 /// `PartSetHeader`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PartSetHeader<'a> {

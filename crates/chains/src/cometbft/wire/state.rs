@@ -1,6 +1,6 @@
 //! `State`: the node's view after the last block, and `ConsensusParamsInfo`.
 
-use super::BlockId;
+use super::{BlockId, seconds_and_nanos};
 use transload_codec::Malformed;
 use transload_codec::proto::{Fields, put_varint_field};
 use transload_model::merkle::{Hash, sha256};
@@ -115,6 +115,43 @@ impl HashedParams {
         put_varint_field(&mut message, 1, self.block_bytes_max.cast_unsigned());
         put_varint_field(&mut message, 2, self.block_gas_max.cast_unsigned());
         sha256(&message)
+    }
+}
+
+/// How long evidence is accepted: until it is older than both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EvidenceWindow {
+    /// `max_age_num_blocks`.
+    pub blocks_max: i64,
+    /// `max_age_duration`, in nanoseconds.
+    pub nanos_max: i128,
+}
+
+impl EvidenceWindow {
+    /// Takes it from a `ConsensusParams` message.
+    ///
+    /// # Errors
+    /// [`Malformed`] for bytes that are no such message.
+    pub fn decode(message: &[u8]) -> Result<Self, Malformed> {
+        let mut window = Self::default();
+        let mut fields = Fields::new(message);
+        while let Some(field) = fields.next()? {
+            if field.number != 2 {
+                continue;
+            }
+            let mut evidence = Fields::new(field.bytes()?);
+            while let Some(field) = evidence.next()? {
+                match field.number {
+                    1 => window.blocks_max = field.int64()?,
+                    2 => {
+                        let (seconds, nanos) = seconds_and_nanos(field.bytes()?)?;
+                        window.nanos_max = i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
+                    }
+                    _ => {}
+                }
+            }
+        }
+        Ok(window)
     }
 }
 
