@@ -332,9 +332,9 @@ pub(crate) struct Wish {
     /// rebuilds from blocks and their results; alone, or together with --to and --layout
     #[arg(long, value_name = "NAME")]
     pub(crate) drop: Vec<String>,
-    /// Keep only the last N heights of block store, state and index, as the node's own pruning
-    /// would; refused where evidence, the application, a state-sync snapshot or --trust-height
-    /// needs more
+    /// Keep only the last N heights: of block store and state as the node's own pruning would,
+    /// and of the index, which a node doesn't prune; refused where evidence, the application, a
+    /// state-sync snapshot, a data companion or --trust-height needs more
     #[arg(long, value_name = "N")]
     pub(crate) keep_heights: Option<u64>,
     /// Move only this database (may be given more than once) [default: all that the config's

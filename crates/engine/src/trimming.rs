@@ -150,5 +150,16 @@ pub(crate) fn planned_trims(
         })?;
         rules.insert(planned.name.clone(), rule);
     }
+    // Empty when the plan was made, it had nothing to leave out.
+    for database in open.databases() {
+        let name = &database.database.name;
+        if found.contains_key(name) && !is_empty(database)? {
+            let what = "it was empty when the plan was made, and isn't any more: the plan doesn't \
+                        say what is left out of it";
+            return Err(Error::new(Kind::Refused, OPERATION, what)
+                .with("database", name.clone())
+                .next("`transload rollback HOME`, then a new plan: `transload plan HOME ...`"));
+        }
+    }
     Ok(rules)
 }

@@ -261,6 +261,12 @@ fn heights_that_somebody_needs_are_not_left_out() {
     refuses(&copy, &trusting, 3, &["height 99: its header is the one that you trust"]);
     let one = ["--keep-heights", "81", "--only", "blockstore.db"];
     refuses(&copy, &one, 3, &["state.db would be left out", "--only"]);
+    let config = copy.home().join("config/config.toml");
+    let without = std::fs::read_to_string(&config).unwrap();
+    let companion = "\n[storage.pruning.data_companion]\nenabled = true\n";
+    std::fs::write(&config, without.clone() + companion).unwrap();
+    refuses(&copy, &keep("81"), 3, &["height 80: a data companion", "leave --keep-heights away"]);
+    std::fs::write(&config, without).unwrap();
     // Evidence of height 90 that waits for a block.
     let evidence = copy.home().join("data/evidence.db");
     std::fs::remove_dir_all(&evidence).unwrap();

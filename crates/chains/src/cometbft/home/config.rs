@@ -55,6 +55,14 @@ impl Configs {
         self.node.as_ref().is_some_and(|config| config.document.contains_key(key))
     }
 
+    /// Whether a data companion may keep the node from pruning (1.x).
+    pub(super) fn has_data_companion(&self) -> bool {
+        let keys = ["storage", "pruning", "data_companion", "enabled"];
+        let root = self.node.as_ref().map(|config| config.document.as_item());
+        let found = keys.iter().try_fold(root, |item, key| Some(item?.get(key)));
+        found.flatten().and_then(Item::as_bool).unwrap_or(false)
+    }
+
     /// Whether the node's file is one that CometBFT or Tendermint reads.
     pub(super) fn is_cometbft(&self) -> bool {
         self.node_has("db_backend") && self.node_has("consensus")

@@ -14,7 +14,7 @@ mod software;
 
 pub use edits::{GUARD, config_edits};
 pub use node_binary::{DbLibrary, NodeBuild};
-pub(crate) use own::{own_address, snapshots_folder, upgrade_height};
+pub(crate) use own::{has_data_companion, own_address, snapshots_folder, upgrade_height};
 pub use software::Release;
 
 use super::database::{APPLICATION, BLOCKSTORE, EVIDENCE, STATE, TX_INDEX};

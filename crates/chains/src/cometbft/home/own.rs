@@ -7,7 +7,7 @@ use super::super::database::SNAPSHOTS;
 use super::config::Configs;
 use serde_json::Value;
 use std::path::Path;
-use transload_store::Home;
+use transload_store::{Home, Result};
 
 /// Both files have less than a kilobyte.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -29,6 +29,14 @@ pub(crate) fn own_address(home: &Home) -> Option<Vec<u8>> {
 pub(crate) fn snapshots_folder(home: &Home) -> Option<&Path> {
     let records = home.databases.iter().find(|database| database.name == SNAPSHOTS);
     records.and_then(|database| database.path.parent())
+}
+
+/// Whether the node's config lets a data companion say which heights it still needs (1.x).
+///
+/// # Errors
+/// Those of reading the config.
+pub(crate) fn has_data_companion(home: &Home) -> Result<bool> {
+    Ok(Configs::read(&home.root)?.has_data_companion())
 }
 
 /// The height of the last software upgrade that the application has come to.

@@ -29,7 +29,8 @@ const EVENT: usize = 2;
 /// Index of the table in the layout.
 pub const BLOCK: usize = 3;
 const BLOCK_EVENT: usize = 4;
-const MARKS: usize = 5;
+/// Table of the marks that the node's own pruning of the index keeps (1.x).
+pub const MARKS: usize = 5;
 /// Index of the table in the layout.
 pub const UNKNOWN: usize = 6;
 

@@ -8,7 +8,7 @@ use crate::cometbft::database::{self, BLOCKSTORE, Reader, STATE, TX_INDEX};
 use crate::cometbft::layout::{
     BlockstoreLayout, StateLayout, TxIndexLayout, blockstore as blocks, state as states,
 };
-use crate::cometbft::wire::state::ParamsInfo;
+use crate::cometbft::wire::state::{HashedParams, ParamsInfo};
 use crate::cometbft::wire::validators::ValidatorsInfo;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -58,8 +58,8 @@ pub(super) fn below(
     );
     blocks.notes = vec![
         format!(
-            "the block store says that it begins at height {first}: one record (blockStore) has \
-             another value than in the source"
+            "the block store says that it begins at height {first}, no longer at {before}: one \
+             record (blockStore) has another value than in the source"
         ),
         format!(
             "the node serves no block, result or transaction below height {first} any more, and \
@@ -120,7 +120,9 @@ impl Needed {
         }
         let (key, value) = at(states::PARAMS, first)?;
         let info = ParamsInfo::decode(&value).map_err(|error| malformed(&key, error))?;
-        if info.params.is_empty() {
+        // 0.34 writes its empty groups, later releases nothing at all.
+        let params = HashedParams::decode(info.params).map_err(|error| malformed(&key, error))?;
+        if params == HashedParams::default() {
             let changed = u64::try_from(info.last_height_changed).unwrap_or_default();
             let _there = at(states::PARAMS, changed)?;
             needed.params = Some(changed);
@@ -218,8 +220,14 @@ mod tests {
         message
     }
 
+    /// `ConsensusParams` whose largest block is of one byte; what releases from 0.37 on write where
+    /// nothing changed; what 0.34 writes there.
+    const PARAMS: &[u8] = &[0x0a, 2, 8, 1];
+    const SAME_SINCE_037: &[u8] = &[];
+    const SAME_IN_034: &[u8] = &[0x0a, 0, 0x12, 2, 0x12, 0, 0x1a, 0, 0x22, 0];
+
     /// A state store with these records of validators, and parameters that hold since height 5.
-    fn state(form: KeyForm, sets: &[(u64, Vec<u8>)]) -> Reader<StateLayout> {
+    fn state(form: KeyForm, same: &[u8], sets: &[(u64, Vec<u8>)]) -> Reader<StateLayout> {
         let layout = StateLayout::new(form);
         let key = |table: usize, height: u64| {
             let mut key = Vec::new();
@@ -227,7 +235,7 @@ mod tests {
             key
         };
         let params = [5, 100_004, 100_005].map(|height| {
-            let content = if height == 5 { &b"params"[..] } else { b"" };
+            let content = if height == 5 { PARAMS } else { same };
             (key(states::PARAMS, height), info(Some(content), 5))
         });
         let sets =
@@ -241,7 +249,11 @@ mod tests {
 
     #[test]
     fn records_that_later_heights_point_to_stay_and_no_others() {
-        for form in [KeyForm::V1, KeyForm::V2] {
+        for (form, same) in [
+            (KeyForm::V1, SAME_IN_034),
+            (KeyForm::V1, SAME_SINCE_037),
+            (KeyForm::V2, SAME_SINCE_037),
+        ] {
             let sets = [
                 (7, info(Some(SET), 7)),
                 (8, info(None, 7)),
@@ -249,7 +261,7 @@ mod tests {
                 (100_004, info(None, 7)),
                 (100_005, info(None, 7)),
             ];
-            let store = state(form, &sets);
+            let store = state(form, same, &sets);
             let needed = Needed::of(&store, 100_005).unwrap();
             let trim = StateTrim { layout: StateLayout::new(form), first: 100_005, needed };
             let kept = |table: usize, height: u64| {
@@ -274,7 +286,7 @@ mod tests {
     #[test]
     fn a_first_height_with_a_set_of_its_own_needs_no_other() {
         let sets = [(7, info(Some(SET), 7)), (100_005, info(Some(SET), 100_005))];
-        let needed = Needed::of(&state(KeyForm::V1, &sets), 100_005).unwrap();
+        let needed = Needed::of(&state(KeyForm::V1, SAME_SINCE_037, &sets), 100_005).unwrap();
         assert_eq!(needed.validators, BTreeSet::new());
     }
 
@@ -286,10 +298,11 @@ mod tests {
             vec![pointer.clone(), (7, info(Some(SET), 7))],
             vec![pointer, (100_000, info(None, 7))],
         ] {
-            let error = Needed::of(&state(KeyForm::V1, &sets), 100_005).unwrap_err();
+            let error =
+                Needed::of(&state(KeyForm::V1, SAME_SINCE_037, &sets), 100_005).unwrap_err();
             assert!(error.message().contains("100000 in state/validators"), "{error}");
         }
-        let none = Needed::of(&state(KeyForm::V1, &[]), 100_005).unwrap_err();
+        let none = Needed::of(&state(KeyForm::V1, SAME_SINCE_037, &[]), 100_005).unwrap_err();
         assert!(none.message().contains("100005"), "{none}");
     }
 

@@ -3,6 +3,7 @@
 use crate::cometbft::database::TX_INDEX;
 use crate::cometbft::layout::{TxIndexLayout, tx_index as table};
 use crate::cometbft::wire::results::TxResult;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use transload_model::layout::{Layout as _, Placement};
 use transload_store::{DatabaseTrim, Judged, Trim};
@@ -14,7 +15,10 @@ pub(super) fn dropped(unindexable: Option<u64>) -> DatabaseTrim {
         let words = "dropped; `cometbft reindex-event` rebuilds it from blocks and their results";
         (table.name.clone(), words.to_owned())
     });
-    let becomes = becomes.collect();
+    let mut becomes: BTreeMap<_, _> = becomes.collect();
+    for own in [table::MARKS, table::UNKNOWN] {
+        becomes.insert(layout.tables()[own].name.clone(), "dropped for good".to_owned());
+    }
     let mut notes = vec![
         "the index of transactions is dropped: searches find nothing of the heights below the \
          swap, until `cometbft reindex-event --home HOME`, with the node stopped and a program of \
@@ -74,7 +78,10 @@ fn placed(layout: &TxIndexLayout, key: &[u8], value: &[u8]) -> (usize, Option<u6
         return (table::UNKNOWN, None);
     };
     let height = match table {
-        table::RESULT => TxResult::decode(value).ok().and_then(|one| one.height.try_into().ok()),
+        table::RESULT => TxResult::decode(value)
+            .ok()
+            .and_then(|one| one.height.try_into().ok())
+            .filter(|height| *height > 0),
         _ => table::height_of(table, key, value),
     };
     (table, height)
@@ -103,6 +110,18 @@ mod tests {
                 panic!("{key:?} is kept");
             };
             assert_eq!(found, height, "{}", String::from_utf8_lossy(key));
+        }
+    }
+
+    #[test]
+    fn an_entry_that_is_of_no_height_is_kept() {
+        let trim = IndexTrim { layout: TxIndexLayout::new(), first: 8 };
+        let mut result = Vec::new();
+        put_varint_field(&mut result, 1, 7);
+        let out = Judged::LeftOut { table: table::RESULT, height: Some(7) };
+        assert_eq!(trim.judge(&[3; 32], &result), out);
+        for unread in [&b""[..], &[0xff]] {
+            assert_eq!(trim.judge(&[3; 32], unread), Judged::Kept);
         }
     }
 

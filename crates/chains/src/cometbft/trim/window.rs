@@ -1,9 +1,9 @@
 //! Who still needs which heights: evidence, the application, the node's own state, those that
-//! join from a state-sync snapshot, and whoever gave a header to trust.
+//! join from a state-sync snapshot, a data companion, and whoever gave a header to trust.
 
 use super::{OPERATION, malformed};
 use crate::cometbft::database::{self, APPLICATION, EVIDENCE, Reader};
-use crate::cometbft::home::snapshots_folder;
+use crate::cometbft::home::{has_data_companion, snapshots_folder};
 use crate::cometbft::layout::{
     BlockstoreLayout, EvidenceLayout, blockstore as blockstore_table, evidence as evidence_table,
     state as state_table,
@@ -47,6 +47,11 @@ pub(super) fn needs(
         needs.extend(of_evidence(blockstore, kept, &state, &wrong)?);
     }
     needs.extend(of_pending_evidence(view)?);
+    if has_data_companion(view.home)? {
+        let why = "a data companion may not have fetched it yet ([storage.pruning.data_companion] \
+                   in config.toml)";
+        needs.push(Need { height: kept.0, why: why.to_owned() });
+    }
     if let Some(metadata) = view.databases.snapshot(database::SNAPSHOTS)
         && let Some(folder) = snapshots_folder(view.home)
     {

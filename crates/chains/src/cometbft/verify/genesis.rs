@@ -39,7 +39,7 @@ impl Genesis {
         let parsed = file.as_deref().map(serde_json::from_slice::<Said>);
         let Some(Ok(said)) = parsed else { return Ok(Self::default()) };
         let listed = said.validators.filter(|listed| !says_nothing(listed));
-        let listed = listed.or(said.consensus.and_then(|consensus| consensus.validators));
+        let listed = listed.or_else(|| said.consensus?.get("validators").cloned());
         Ok(Self {
             initial_height: first_height(said.initial_height.as_ref()),
             validators_hash: listed.and_then(|listed| hash_of_listed(&listed)),
@@ -52,12 +52,7 @@ impl Genesis {
 struct Said {
     initial_height: Option<Value>,
     validators: Option<Value>,
-    consensus: Option<Consensus>,
-}
-
-#[derive(serde::Deserialize)]
-struct Consensus {
-    validators: Option<Value>,
+    consensus: Option<Value>,
 }
 
 fn check_stored(
