@@ -49,6 +49,15 @@ pub struct OpenDatabase {
     store: Box<dyn Store>,
 }
 
+impl OpenDatabase {
+    /// As it stands on the disk.
+    fn whole(opened: OpenedStore, layout: Box<dyn Layout>, snapshot: Arc<dyn Snapshot>) -> Self {
+        let OpenedStore { database, recognised, holder, store } = opened;
+        let (reformed, trimmed) = (None, None);
+        Self { database, recognised, layout, snapshot, holder, reformed, trimmed, store }
+    }
+}
+
 /// A database that is converted as a whole.
 pub(crate) struct Reformed {
     /// By this rule.
@@ -127,25 +136,14 @@ impl<'a> OpenHome<'a> {
     ) -> Result<Self> {
         let (stores, of_one_moment) = open_all(&home.databases, engines, options)?;
         let mut databases = BTreeMap::new();
-        for OpenedStore { database, recognised, holder, store } in stores {
+        for opened in stores {
+            let database = &opened.database;
             let named = |error: Error| error.with("database", database.name.clone());
-            let snapshot = store.snapshot().map_err(unreadable).map_err(named)?;
+            let snapshot = opened.store.snapshot().map_err(unreadable).map_err(named)?;
             let layout = profile
-                .layout(&home, &database, &*snapshot)
+                .layout(&home, database, &*snapshot)
                 .map_err(|error| named(refused_or_damaged("tell the layout", error)))?;
-            let name = database.name.clone();
-            let (reformed, trimmed) = (None, None);
-            let open = OpenDatabase {
-                database,
-                recognised,
-                layout,
-                snapshot,
-                holder,
-                reformed,
-                trimmed,
-                store,
-            };
-            databases.insert(name, open);
+            databases.insert(database.name.clone(), OpenDatabase::whole(opened, layout, snapshot));
         }
         let facts = ChainFacts::default();
         let mut this = Self { profile: Some(profile), home, facts, databases, of_one_moment };
@@ -178,10 +176,10 @@ impl<'a> OpenHome<'a> {
             known: false,
         };
         let (mut stores, of_one_moment) = open_all(&[database], engines, options)?;
-        let Some(OpenedStore { database, recognised, holder, store }) = stores.pop() else {
+        let Some(opened) = stores.pop() else {
             return Err(Error::new(Kind::Refused, "open the database", "there is no database"));
         };
-        let snapshot = store.snapshot().map_err(unreadable)?;
+        let snapshot = opened.store.snapshot().map_err(unreadable)?;
         let table = TableName::new("raw")
             .map_err(|error| Error::new(Kind::Refused, "name the table", error.to_string()))?;
         let home = Home {
@@ -190,7 +188,7 @@ impl<'a> OpenHome<'a> {
             software_evidence: String::new(),
             root: path.to_owned(),
             data_dir: path.to_owned(),
-            databases: vec![database.clone()],
+            databases: vec![opened.database.clone()],
             absent: Vec::new(),
             app_state: AppState::default(),
             files: Vec::new(),
@@ -202,18 +200,7 @@ impl<'a> OpenHome<'a> {
         let facts =
             ChainFacts { layout: "raw".into(), schema: RAW_SCHEMA.into(), ..ChainFacts::default() };
         let layout = Box::new(RawLayout::new(table));
-        let (reformed, trimmed) = (None, None);
-        let open = OpenDatabase {
-            database,
-            recognised,
-            layout,
-            snapshot,
-            holder,
-            reformed,
-            trimmed,
-            store,
-        };
-        let databases = BTreeMap::from([(name, open)]);
+        let databases = BTreeMap::from([(name, OpenDatabase::whole(opened, layout, snapshot))]);
         Ok(Self { profile: None, home, facts, databases, of_one_moment })
     }
 

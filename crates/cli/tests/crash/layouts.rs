@@ -3,14 +3,12 @@
 //! by entry; an application's state goes as a whole, is made ready again after a kill, and has a
 //! root for what it means, whose hash is the same on both sides.
 
-use crate::campaign::YES;
-use crate::contents::Contents;
 use crate::settings::Settings;
 use crate::stand::{self, Stand};
 use crate::victim::Victim;
+use crate::ways::Way;
 use std::fs::File;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
 use transload_chains::iavl::logical::logical_root;
 use transload_drivers::{BuiltIn, BuiltInConfig};
 use transload_model::commitment::TableCommitment;
@@ -52,39 +50,20 @@ pub(crate) fn killed(settings: &Settings) {
         lies_in("v1", &calm, "a calm migration");
         assert_eq!(calm.root("a calm migration"), root);
         let engine = if way.contains(&"goleveldb") { "goleveldb" } else { "pebbledb" };
-        let chosen = settings.chosen(steps.that_change_something(), KILLS);
-        let kills = AtomicU64::new(0);
-        settings.each(&chosen, |step| {
-            let victim = Victim::of(HOME);
-            let run = victim.doomed(step, "migrate", way);
-            let when = format!("step {step} ({}) of {way:?}", run.steps.last());
-            assert_eq!(run.code, None, "never killed: {when}: {}", run.said);
-            kills.fetch_add(1, Ordering::Relaxed);
-            stand::of(&victim.home(), &when);
-            if step % 2 == 0 {
-                goes_on(&victim, way, &when);
-                assert_eq!(stand::of(&victim.home(), &when), Stand::Whole(engine), "{when}");
-                lies_in("v1", &victim, &when);
-                assert_eq!(victim.root(&when), root, "after {when}");
-            } else {
-                goes_back(&victim, &before, &when);
-                lies_in("v2", &victim, &when);
-            }
-        });
-        let kills = kills.into_inner();
-        println!("  {way:?}: killed at {kills} of {} steps", steps.count());
-        assert_eq!(kills, chosen.len() as u64, "some kills never came");
+        let way = Way { options: way, steps, before };
+        way.killed(
+            settings,
+            KILLS,
+            || Victim::of(HOME),
+            |victim, went_on, when| {
+                if went_on {
+                    assert_eq!(stand::of(&victim.home(), when), Stand::Whole(engine), "{when}");
+                    assert_eq!(victim.root(when), root, "after {when}");
+                }
+                lies_in(if went_on { "v1" } else { "v2" }, victim, when);
+            },
+        );
     }
-}
-
-/// Without a plan there is nothing to resume, and that is said.
-fn goes_on(victim: &Victim, way: &[&str], when: &str) {
-    let mut run = victim.doomed(0, "resume", &YES);
-    if run.code == Some(3) {
-        assert!(run.said.contains("plan"), "resume after {when}: {}", run.said);
-        run = victim.doomed(0, "migrate", way);
-    }
-    assert_eq!(run.code, Some(0), "going on after {when}: {}", run.said);
 }
 
 /// The stores are in this layout, and the config says the same.
@@ -109,28 +88,15 @@ pub(crate) fn converted(settings: &Settings) {
     let root = calm.root("a calm migration");
     is_converted(&calm, true, "a calm migration");
     assert!(logical(&calm) == meaning, "it means something else after a calm migration");
-    let chosen = settings.chosen(steps.that_change_something(), KILLS);
-    let kills = AtomicU64::new(0);
-    settings.each(&chosen, |step| {
-        let victim = upgraded();
-        let run = victim.doomed(step, "migrate", &CONVERSION);
-        let when = format!("step {step} ({}) of a conversion", run.steps.last());
-        assert_eq!(run.code, None, "never killed: {when}: {}", run.said);
-        kills.fetch_add(1, Ordering::Relaxed);
-        stand::of(&victim.home(), &when);
-        if step % 2 == 0 {
-            goes_on(&victim, &CONVERSION, &when);
-            assert_eq!(stand::of(&victim.home(), &when), Stand::Whole("goleveldb"), "{when}");
-            assert_eq!(victim.root(&when), root, "after {when}");
-            assert!(logical(&victim) == meaning, "it means something else after {when}");
-        } else {
-            goes_back(&victim, &before, &when);
+    let way = Way { options: &CONVERSION, steps, before };
+    way.killed(settings, KILLS, upgraded, |victim, went_on, when| {
+        if went_on {
+            assert_eq!(stand::of(&victim.home(), when), Stand::Whole("goleveldb"), "{when}");
+            assert_eq!(victim.root(when), root, "after {when}");
+            assert!(logical(victim) == meaning, "it means something else after {when}");
         }
-        is_converted(&victim, step % 2 == 0, &when);
+        is_converted(victim, went_on, when);
     });
-    let kills = kills.into_inner();
-    println!("  {CONVERSION:?}: killed at {kills} of {} steps", steps.count());
-    assert_eq!(kills, chosen.len() as u64, "some kills never came");
 }
 
 /// The home, under the config of its next release.
@@ -175,14 +141,4 @@ fn is_converted(victim: &Victim, converted: bool, when: &str) {
     };
     assert_eq!(has("application/iavl_node"), converted, "after {when}");
     assert_eq!(has("application/iavl_legacy_node"), !converted, "after {when}");
-}
-
-/// Rolled back, every byte is what it was.
-fn goes_back(victim: &Victim, before: &Contents, when: &str) {
-    let run = victim.doomed(0, "rollback", &YES);
-    let too_early = ["planned", "no migration of this home has begun"];
-    let nothing = run.code == Some(3) && too_early.iter().any(|words| run.said.contains(words));
-    assert!(run.code == Some(0) || nothing, "rollback after {when}: {}", run.said);
-    let differences = before.differences(&victim.contents(), when);
-    assert!(differences.is_empty(), "after {when}: {differences:?}");
 }

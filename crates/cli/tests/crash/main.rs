@@ -33,6 +33,7 @@ mod trimming;
 mod victim;
 #[path = "../shared/victims.rs"]
 mod victims;
+mod ways;
 
 use settings::Settings;
 use std::panic::catch_unwind;

@@ -1,11 +1,10 @@
 //! Kills at the durable steps of a migration that leaves something out: resumed it ends with the
 //! root of what is kept and lists the same as gone, rolled back with every byte.
 
-use crate::campaign::YES;
 use crate::settings::Settings;
 use crate::stand::{self, Stand};
 use crate::victim::Victim;
-use std::sync::atomic::{AtomicU64, Ordering};
+use crate::ways::Way;
 
 /// Homes and what is left out of them, with small chunks and two workers.
 const THE_WAYS: [(&str, &[&str]); 2] = [
@@ -34,44 +33,24 @@ pub(crate) fn killed(settings: &Settings) {
         assert!(steps.count() >= STEPS_MIN, "fewer steps than expected: {steps:?}");
         let (root, gone) = (calm.root("a calm migration"), left_out(&calm));
         assert!(!gone.is_empty(), "nothing was left out of {home}");
-        let chosen = settings.chosen(steps.that_change_something(), KILLS);
-        let kills = AtomicU64::new(0);
-        settings.each(&chosen, |step| {
-            let victim = Victim::of(home);
-            let run = victim.doomed(step, "migrate", way);
-            let when = format!("step {step} ({}) of {way:?}", run.steps.last());
-            assert_eq!(run.code, None, "never killed: {when}: {}", run.said);
-            kills.fetch_add(1, Ordering::Relaxed);
-            stand::of(&victim.home(), &when);
-            if step % 2 == 0 {
-                goes_on(&victim, way, &when);
-                assert_eq!(stand::of(&victim.home(), &when), Stand::Whole("goleveldb"), "{when}");
-                assert_eq!(victim.root(&when), root, "after {when}");
-                assert_eq!(left_out(&victim), gone, "after {when}");
-            } else {
-                let run = victim.doomed(0, "rollback", &YES);
-                let too_early = ["planned", "no migration of this home has begun"];
-                let nothing =
-                    run.code == Some(3) && too_early.iter().any(|words| run.said.contains(words));
-                assert!(run.code == Some(0) || nothing, "rollback after {when}: {}", run.said);
-                let differences = before.differences(&victim.contents(), &when);
-                assert!(differences.is_empty(), "after {when}: {differences:?}");
-            }
-        });
-        let kills = kills.into_inner();
-        println!("  {way:?}: killed at {kills} of {} steps", steps.count());
-        assert_eq!(kills, chosen.len() as u64, "some kills never came");
+        let way = Way { options: way, steps, before };
+        way.killed(
+            settings,
+            KILLS,
+            || Victim::of(home),
+            |victim, went_on, when| {
+                if went_on {
+                    assert_eq!(
+                        stand::of(&victim.home(), when),
+                        Stand::Whole("goleveldb"),
+                        "{when}"
+                    );
+                    assert_eq!(victim.root(when), root, "after {when}");
+                    assert_eq!(left_out(victim), gone, "after {when}");
+                }
+            },
+        );
     }
-}
-
-/// Without a plan there is nothing to resume, and that is said.
-fn goes_on(victim: &Victim, way: &[&str], when: &str) {
-    let mut run = victim.doomed(0, "resume", &YES);
-    if run.code == Some(3) {
-        assert!(run.said.contains("plan"), "resume after {when}: {}", run.said);
-        run = victim.doomed(0, "migrate", way);
-    }
-    assert_eq!(run.code, Some(0), "going on after {when}: {}", run.said);
 }
 
 /// What the report lists as gone: the text of each database's list.

@@ -137,6 +137,25 @@ pub(crate) fn transload<I: AsRef<OsStr>>(arguments: &[I]) -> Outcome {
     finished(Command::new(env!("CARGO_BIN_EXE_transload")).args(arguments))
 }
 
+/// Calls a command on a home.
+pub(crate) fn call(command: &str, copy: &Copy, more: &[&str]) -> Outcome {
+    transload(&[&[command, copy.home().to_str().unwrap()], more].concat())
+}
+
+/// A call that must be refused with these words and leave every byte alone.
+pub(crate) fn refuses(copy: &Copy, more: &[&str], code: i32, words: &[&str]) {
+    let before = imprint(&copy.home());
+    for command in ["plan", "migrate"] {
+        let outcome = call(command, copy, more);
+        assert_eq!(outcome.code, code, "{command} {more:?}: {}", outcome.said);
+        for word in words {
+            assert!(outcome.said.contains(word), "{command} doesn't say {word}: {}", outcome.said);
+        }
+    }
+    assert!(!copy.home().join(".transload/attempts").exists(), "{more:?}: an attempt was begun");
+    assert_eq!(changed(&before, &imprint(&copy.home())), Vec::<PathBuf>::new(), "{more:?}");
+}
+
 /// Runs a command to its end.
 pub(crate) fn finished(command: &mut Command) -> Outcome {
     let output = command.stdin(Stdio::null()).output().unwrap();

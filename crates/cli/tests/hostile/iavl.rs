@@ -2,7 +2,7 @@
 
 use crate::forgeries::entries;
 use crate::holding::create;
-use crate::homes::{Copy, Outcome, changed, helper, imprint, transload};
+use crate::homes::{Copy, call, changed, helper, imprint};
 use std::path::PathBuf;
 use transload_model::engine::Engine;
 
@@ -31,10 +31,6 @@ fn node_binary(copy: &Copy, iavl: &str) -> String {
     let path = copy.beside("noded");
     std::fs::write(&path, program.concat()).unwrap();
     path.to_str().unwrap().to_owned()
-}
-
-fn call(command: &str, copy: &Copy, more: &[&str]) -> Outcome {
-    transload(&[&[command, copy.home().to_str().unwrap()], more].concat())
 }
 
 fn records(copy: &Copy, table: &str) -> u64 {

@@ -2,7 +2,7 @@
 //! and nothing written.
 
 use crate::holding::create;
-use crate::homes::{Copy, Entries, Outcome, changed, helper, imprint, transload};
+use crate::homes::{Copy, Entries, call, changed, helper, imprint, refuses};
 use std::path::PathBuf;
 use transload_model::engine::Engine;
 
@@ -23,24 +23,6 @@ fn home(sample: &str, layout: &str, arrange: impl Fn(&str, &mut Entries)) -> Cop
     let text = format!("{text}[storage]\nexperimental_db_key_layout = \"{layout}\"\n");
     std::fs::write(config, text).unwrap();
     copy
-}
-
-fn call(command: &str, copy: &Copy, more: &[&str]) -> Outcome {
-    transload(&[&[command, copy.home().to_str().unwrap()], more].concat())
-}
-
-/// A call that must be refused with these words and leave every byte alone.
-fn refuses(copy: &Copy, more: &[&str], code: i32, words: &[&str]) {
-    let before = imprint(&copy.home());
-    for command in ["plan", "migrate"] {
-        let outcome = call(command, copy, more);
-        assert_eq!(outcome.code, code, "{command} {more:?}: {}", outcome.said);
-        for word in words {
-            assert!(outcome.said.contains(word), "{command} doesn't say {word}: {}", outcome.said);
-        }
-    }
-    assert!(!copy.home().join(".transload/attempts").exists(), "{more:?}: an attempt was begun");
-    assert_eq!(changed(&before, &imprint(&copy.home())), Vec::<PathBuf>::new(), "{more:?}");
 }
 
 /// What every reading command and the plan note about the setting.

@@ -2,7 +2,7 @@
 //! what is needed or isn't there is refused.
 
 use crate::holding::create;
-use crate::homes::{Copy, Entries, Outcome, changed, helper, imprint, set_key, transload};
+use crate::homes::{Copy, Entries, call, changed, helper, imprint, refuses, set_key, transload};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -17,10 +17,6 @@ const BEHIND: &str = "cometbft-1-pebble-v2";
 /// A node under a Cosmos SDK application: heights 80 to 180, evidence accepted for 40 blocks and 5
 /// seconds, state-sync snapshots of heights 100 and 150.
 const SHORT_MEMORY: &str = "cosmos-simapp-sdk46-pruned";
-
-fn call(command: &str, copy: &Copy, more: &[&str]) -> Outcome {
-    transload(&[&[command, copy.home().to_str().unwrap()], more].concat())
-}
 
 /// Of every table its records, bytes and root.
 fn tables(copy: &Copy) -> BTreeMap<String, [String; 3]> {
@@ -41,20 +37,6 @@ fn left_out(report: &Value, database: &str) -> BTreeMap<String, [String; 3]> {
         (field("name"), [field("records"), field("bytes"), field("root")])
     };
     found["trim"]["left_out"].as_array().unwrap().iter().map(about).collect()
-}
-
-/// A call that must be refused with these words and leave every byte alone.
-fn refuses(copy: &Copy, more: &[&str], code: i32, words: &[&str]) {
-    let before = imprint(&copy.home());
-    for command in ["plan", "migrate"] {
-        let outcome = call(command, copy, more);
-        assert_eq!(outcome.code, code, "{command} {more:?}: {}", outcome.said);
-        for word in words {
-            assert!(outcome.said.contains(word), "{command} doesn't say {word}: {}", outcome.said);
-        }
-    }
-    assert!(!copy.home().join(".transload/attempts").exists(), "{more:?}: an attempt was begun");
-    assert_eq!(changed(&before, &imprint(&copy.home())), Vec::<PathBuf>::new(), "{more:?}");
 }
 
 #[test]

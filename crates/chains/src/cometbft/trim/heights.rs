@@ -3,14 +3,15 @@
 //! of them stays but the set of validators and the parameters that later heights point to.
 
 use super::index;
-use super::{OPERATION, malformed};
+use super::{OPERATION, height_in, malformed};
 use crate::cometbft::database::{self, BLOCKSTORE, Reader, STATE, TX_INDEX};
 use crate::cometbft::layout::{
-    BlockstoreLayout, StateLayout, TxIndexLayout, blockstore as blocks, state as states,
+    BlockstoreLayout, StateLayout, TxIndexLayout, blockstore as blocks, state as states, tx_index,
 };
 use crate::cometbft::wire::state::{HashedParams, ParamsInfo};
 use crate::cometbft::wire::validators::ValidatorsInfo;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::sync::Arc;
 use transload_codec::proto::put_varint_field;
 use transload_model::layout::{Layout, Placement};
@@ -31,8 +32,8 @@ pub(super) fn below(
     };
     let kept_share = Some((last - first + 1, last - before + 1));
     let text = format!("heights {first} to {last} are carried, those below are left out");
-    let trim = |database: &str, rule: Arc<dyn Trim>, names: Vec<&str>, layout: &dyn Layout| {
-        let tables = layout.tables().iter().filter(|table| names.contains(&table.name.as_str()));
+    let trim = |database: &str, rule: Arc<dyn Trim>, layout: &dyn Layout, tables: Range<usize>| {
+        let tables = layout.tables()[tables].iter();
         let becomes: BTreeMap<_, _> =
             tables.map(|table| (table.name.clone(), text.clone())).collect();
         DatabaseTrim { database: database.to_owned(), rule, becomes, kept_share, notes: Vec::new() }
@@ -41,11 +42,9 @@ pub(super) fn below(
     let states = trim(
         STATE,
         Arc::new(StateTrim { layout: StateLayout::new(state.layout.form()), first, needed }),
-        vec!["state/validators", "state/params", "state/results"],
         &state.layout,
+        states::VALIDATORS..states::STATE,
     );
-    let names = blockstore.layout.tables().iter().map(|table| table.name.as_str());
-    let names = names.filter(|name| !["blockstore/state", "blockstore/unknown"].contains(name));
     let mut blocks = trim(
         BLOCKSTORE,
         Arc::new(BlocksTrim {
@@ -53,8 +52,8 @@ pub(super) fn below(
             first,
             state: store_state(first, last),
         }),
-        names.collect(),
         &blockstore.layout,
+        blocks::META..blocks::STATE,
     );
     blocks.notes = vec![
         format!(
@@ -71,12 +70,8 @@ pub(super) fn below(
     let mut trims = vec![blocks, states];
     if with_index && view.databases.snapshot(TX_INDEX).is_some() {
         let layout = TxIndexLayout::new();
-        let names = layout.tables().iter().map(|table| table.name.as_str());
-        let names = names.filter(|name| !["tx_index/marks", "tx_index/unknown"].contains(name));
-        let names = names.map(str::to_owned).collect::<Vec<_>>();
-        let names = names.iter().map(String::as_str).collect();
         let rule = Arc::new(index::IndexTrim { layout: TxIndexLayout::new(), first });
-        trims.push(trim(TX_INDEX, rule, names, &layout));
+        trims.push(trim(TX_INDEX, rule, &layout, tx_index::RESULT..tx_index::MARKS));
     }
     Ok(trims)
 }
@@ -137,11 +132,6 @@ fn missing(table: &str, height: u64) -> Error {
         format!("the record of height {height} in {table}, which must stay, isn't there"),
     )
     .help("`transload verify HOME` shows what else is wrong")
-}
-
-/// The height that a canonical key begins with.
-fn height_in(canonical: &[u8]) -> Option<u64> {
-    canonical.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
 }
 
 fn left_out(table: usize, height: Option<u64>, first: u64) -> Judged {

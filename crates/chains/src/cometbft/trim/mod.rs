@@ -103,6 +103,11 @@ fn kept_heights(view: HomeView<'_>) -> Result<Option<(u64, u64)>> {
     Ok(state.range())
 }
 
+/// The height that a canonical key begins with.
+fn height_in(canonical: &[u8]) -> Option<u64> {
+    canonical.first_chunk().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
 fn malformed(key: &[u8], error: Malformed) -> Error {
     Error::new(Kind::Corrupt, OPERATION, error.to_string())
         .with("key", printable_key(key))

@@ -1,7 +1,7 @@
 //! Who still needs which heights: evidence, the application, the node's own state, those that
 //! join from a state-sync snapshot, a data companion, and whoever gave a header to trust.
 
-use super::{OPERATION, malformed};
+use super::{OPERATION, height_in, malformed};
 use crate::cometbft::database::{self, APPLICATION, EVIDENCE, Reader};
 use crate::cometbft::home::{has_data_companion, snapshots_folder};
 use crate::cometbft::layout::{
@@ -124,9 +124,8 @@ fn of_pending_evidence(view: HomeView<'_>) -> Result<Option<Need>> {
         let Placement::Record { table, .. } = layout.place(key, value, &mut canonical) else {
             continue;
         };
-        let height = canonical.first_chunk().map(|bytes| u64::from_be_bytes(*bytes));
         if table == evidence_table::PENDING
-            && let Some(height) = height
+            && let Some(height) = height_in(&canonical)
         {
             lowest = Some(lowest.map_or(height, |lowest| lowest.min(height)));
         }
