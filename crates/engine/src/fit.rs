@@ -4,9 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 use transload_model::report::printable_key;
-use transload_store::{
-    Driver, Guarantees, KEY_BYTES_MAX, KeyRange, Scan, Snapshot, VALUE_BYTES_MAX, Weakness,
-};
+use transload_store::{Driver, Guarantees, KEY_BYTES_MAX, KeyRange, Scan, Snapshot, Weakness};
 
 /// A key is quoted up to this many characters: the longest seen has 70,021 bytes.
 const QUOTED_CHARS_MAX: usize = 120;
@@ -38,14 +36,17 @@ pub fn accept_weaker(
     .next(format!("--accept-weaker {}", open.join(" --accept-weaker "))))
 }
 
-/// Whether the target's limits are below what every store of the seam carries; only then is a
-/// reading of all keys needed before the copy.
+/// Whether the target takes shorter keys than every store of the seam carries; only then is a
+/// reading of the whole source needed before the copy.
+///
+/// Limits on values alone ask for none: they begin at 256 MiB, no node is known to write values
+/// that come near, and the copy names a longer one with its key and changes nothing.
 #[must_use]
 pub fn needs_a_look(target: &Guarantees) -> bool {
-    target.key_bytes_max < KEY_BYTES_MAX || target.value_bytes_max < VALUE_BYTES_MAX
+    target.key_bytes_max < KEY_BYTES_MAX
 }
 
-/// Reads all keys of the source and refuses the first that a target of `driver` can't take.
+/// Reads the whole source and refuses the first key or value that a target of `driver` can't take.
 ///
 /// # Errors
 /// [`Kind::Refused`] naming the key; those of reading.

@@ -41,12 +41,12 @@ impl Subject for Layered {
 
 #[test]
 fn the_memory_store_keeps_the_contract() {
-    assert_eq!(contract::run(&Layered::new(|store| store)).len(), 21);
+    assert_eq!(contract::run(&Layered::new(|store| store)).len(), 22);
 }
 
 #[test]
 fn the_meter_layer_keeps_the_contract() {
-    assert_eq!(contract::run(&Layered::new(|store| Box::new(Meter::new(store)))).len(), 21);
+    assert_eq!(contract::run(&Layered::new(|store| Box::new(Meter::new(store)))).len(), 22);
 }
 
 #[test]
@@ -58,14 +58,14 @@ fn the_throttle_layer_keeps_the_contract() {
         }
         Box::new(Throttle::new(store, paces))
     };
-    assert_eq!(contract::run(&Layered::new(slow)).len(), 21);
+    assert_eq!(contract::run(&Layered::new(slow)).len(), 22);
 }
 
 #[test]
 fn the_fault_layer_without_faults_keeps_the_contract() {
     let quiet =
         |store| -> Box<dyn Store> { Box::new(Fault::new(store, Arc::new(|_: Call, _: u64| None))) };
-    assert_eq!(contract::run(&Layered::new(quiet)).len(), 21);
+    assert_eq!(contract::run(&Layered::new(quiet)).len(), 22);
 }
 
 /// A store of `a`, `b` and `c` on which `call` always suffers `trouble`.

@@ -10,6 +10,7 @@ pub(super) const PARTS: &[Part] = &[
     ("a_chunk_without_commit_leaves_nothing", a_chunk_without_commit_leaves_nothing),
     ("a_chunk_loaded_again_is_the_same", a_chunk_loaded_again_is_the_same),
     ("unsorted_and_foreign_keys_are_refused", unsorted_and_foreign_keys_are_refused),
+    ("entries_beyond_the_limits_are_refused", entries_beyond_the_limits_are_refused),
     ("a_committed_chunk_survives_a_crash", a_committed_chunk_survives_a_crash),
     ("awkward_entries_load", awkward_entries_load),
 ];
@@ -123,6 +124,19 @@ fn unsorted_and_foreign_keys_are_refused(subject: &dyn Subject) {
             Ok(()) => chunk.commit().expect_err("a bad chunk was committed"),
         };
         assert_eq!(refusal.kind(), Kind::InvalidInput, "keys {keys:?}");
+    }
+    assert_eq!(content(&*store), Entries::new());
+}
+
+/// A copy looks at all keys before it begins, and relies on this for values.
+fn entries_beyond_the_limits_are_refused(subject: &dyn Subject) {
+    let Some(store) = loadable(subject) else { return };
+    let limits = store.guarantees();
+    let load = store.bulk_load().expect("a bulk load");
+    for (key, value) in [(limits.key_bytes_max + 1, 0), (1, limits.value_bytes_max + 1)] {
+        let mut chunk = load.chunk(&KeyRange::all()).expect("a chunk");
+        let refusal = chunk.put(&vec![b'k'; key], &vec![0; value]).expect_err("too long");
+        assert_eq!(refusal.kind(), Kind::InvalidInput, "a key of {key}, a value of {value} bytes");
     }
     assert_eq!(content(&*store), Entries::new());
 }

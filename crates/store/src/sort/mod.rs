@@ -17,7 +17,8 @@ pub use spool::{Spool, SpoolReader, Spooled};
 use crate::{Error, Kind, Result};
 use std::fs::{File, OpenOptions};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, AtomicU64, Ordering};
 
 /// Longest record: a key and a hash or two of the largest key that the seam carries.
 pub const RECORD_BYTES_MAX: usize = crate::KEY_BYTES_MAX + (1 << 20);
@@ -36,18 +37,47 @@ pub trait Sequence {
     fn advance(&mut self) -> Result<()>;
 }
 
-/// A folder for scratch files. Shared between threads.
+/// A folder for scratch files, and the threads that may help with them. Shared between threads.
 #[derive(Debug)]
 pub struct Scratch {
     folder: PathBuf,
     next: AtomicU64,
+    spare_threads: Arc<AtomicIsize>,
+}
+
+/// The right to let one more thread run; it is given back when this is dropped.
+#[derive(Debug)]
+struct SpareThread(Arc<AtomicIsize>);
+
+impl Drop for SpareThread {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
 }
 
 impl Scratch {
     /// Scratch files go into `folder`, which exists and is ours.
     #[must_use]
     pub fn new(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), next: AtomicU64::new(0) }
+        Self { folder: folder.to_owned(), next: AtomicU64::new(0), spare_threads: Arc::default() }
+    }
+
+    /// One more thread of the caller's limit has nothing to do: a sorter may let another one run
+    /// in its place, until [`Self::take_back`].
+    pub fn lend(&self) {
+        self.spare_threads.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// A thread that was lent has something to do again.
+    pub fn take_back(&self) {
+        // Below zero while a sorter's thread runs on; the next sorter gets none.
+        self.spare_threads.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    fn spare_thread(&self) -> Option<SpareThread> {
+        let less = |spare: isize| (spare > 0).then_some(spare - 1);
+        let taken = self.spare_threads.fetch_update(Ordering::AcqRel, Ordering::Acquire, less);
+        taken.is_ok().then(|| SpareThread(Arc::clone(&self.spare_threads)))
     }
 
     /// A new file without a name.

@@ -6,7 +6,7 @@
 use super::{Scratch, Sequence, check_record};
 use crate::{Error, Kind, Result};
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -99,6 +99,30 @@ impl<'a> Spool<'a> {
         };
         Ok(Spooled { inner: Arc::new(inner) })
     }
+}
+
+/// Writes `records` to `file`, in this order.
+///
+/// # Errors
+/// Those of writing the file.
+pub(super) fn write_run<'r>(
+    file: (File, PathBuf),
+    records: impl Iterator<Item = &'r [u8]>,
+) -> Result<Spooled> {
+    let failed = |path: &PathBuf, error| Error::io("write a scratch file", path, error);
+    let mut inner = Inner { file: Some(file), ..Inner::default() };
+    let Some((file, path)) = &mut inner.file else { return Ok(Spooled::default()) };
+    let mut out = BufWriter::with_capacity(READ_BYTES_MAX, &mut *file);
+    for record in records {
+        let length = check_record(record)?;
+        out.write_all(&length.to_le_bytes()).map_err(|error| failed(path, error))?;
+        out.write_all(record).map_err(|error| failed(path, error))?;
+        inner.file_bytes += HEADER_BYTES as u64 + u64::from(length);
+        inner.records += 1;
+    }
+    out.flush().map_err(|error| failed(path, error))?;
+    drop(out);
+    Ok(Spooled { inner: Arc::new(inner) })
 }
 
 /// A complete spool, to be read as often as needed.

@@ -200,6 +200,7 @@ pub fn prepare(
     };
     let memory = usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX) / workers;
     let scratch = Scratch::new(&options.scratch_dir);
+    (workers..options.workers).for_each(|_| scratch.lend());
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::with_capacity(names.len()));
     let failure: Mutex<Option<Error>> = Mutex::new(None);
@@ -225,11 +226,15 @@ pub fn prepare(
             }
         }
     };
+    let one = || {
+        each();
+        scratch.lend();
+    };
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            scope.spawn(each);
+            scope.spawn(one);
         }
-        each();
+        one();
     });
     if let Some(error) = lock(&failure).take() {
         return Err(error);

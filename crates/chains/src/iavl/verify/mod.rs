@@ -111,9 +111,11 @@ pub fn verify(
     let stores = store_names(snapshot, &mut verdict)?;
     let workers = options.workers.clamp(1, stores.len().max(1));
     let memory = usize::try_from(options.memory_bytes_max).unwrap_or(usize::MAX) / workers;
+    let scratch = Scratch::new(&options.scratch_dir);
+    (workers..options.workers).for_each(|_| scratch.lend());
     let ctx = Ctx {
         snapshot,
-        scratch: Scratch::new(&options.scratch_dir),
+        scratch,
         memory_bytes_max: memory,
         latest,
         app_hash_of,
@@ -232,12 +234,18 @@ fn in_parallel<T: Send>(
             }
         }
     };
+    // Who has nothing left to do here sorts for the others.
+    let one = || {
+        work();
+        ctx.scratch.lend();
+    };
     std::thread::scope(|scope| {
         for _ in 1..workers {
-            scope.spawn(work);
+            scope.spawn(one);
         }
-        work();
+        one();
     });
+    (0..workers).for_each(|_| ctx.scratch.take_back());
     if let Some(error) = lock(&failure).take() {
         return Err(error);
     }
