@@ -243,9 +243,7 @@ enum Held {
 impl Sequence for Sorted {
     fn current(&self) -> Option<&[u8]> {
         match &self.0 {
-            Held::Memory { batch, at } => {
-                batch.index.get(*at).map(|place| place.of(&batch.arena))
-            }
+            Held::Memory { batch, at } => batch.index.get(*at).map(|place| place.of(&batch.arena)),
             Held::Runs(merge) => merge.current(),
         }
     }
