@@ -18,6 +18,7 @@ mod foresight;
 pub(super) mod genesis;
 mod height;
 mod index;
+mod judges;
 mod outcome;
 mod results;
 mod scan;
