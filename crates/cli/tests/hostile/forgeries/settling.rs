@@ -319,6 +319,22 @@ fn the_plan_says_what_becomes_of_bad_records_and_another_wish_is_not_the_one_und
     for words in ["bad_records.policy: (none) -> \"stop\"", "bad_records.repair_from: (none) -> "] {
         assert!(diff.shown.contains(words), "no {words}: {}", diff.shown);
     }
+    if helper().is_none() {
+        return;
+    }
+    let begun = call("migrate", &copy, &["--to", "pebble1", &from(&peer)]);
+    assert_eq!(begun.code, 5, "nobody says yes: {}", begun.said);
+    let nothing_was_wrong = "bad records: none was found in the source before the copy";
+    assert!(begun.said.contains(nothing_was_wrong), "{}", begun.said);
+    for other in
+        [&[][..], &["--bad-records", "stop"], &[&from(&peer), "--bad-records", "quarantine"]]
+    {
+        let outcome = migrate(&copy, other);
+        assert_eq!(outcome.code, 3, "{other:?}: {}", outcome.said);
+        assert!(outcome.said.contains("is under way"), "{}", outcome.said);
+    }
+    let same = migrate(&copy, &[&from(&peer)]);
+    assert_eq!(same.code, 0, "{}", same.said);
 }
 
 #[test]
