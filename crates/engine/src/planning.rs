@@ -244,6 +244,7 @@ pub fn make_plan(
                 .chain(one_way(&wishes))
                 .chain(cautions(&wishes))
                 .chain(trims.notices)
+                .chain(request.bad_records.as_ref().map(|_| SURVEY_TAKES.to_owned()))
                 .collect(),
             snapshots: facts.snapshots.clone(),
         },
@@ -264,6 +265,10 @@ pub fn make_plan(
         files: home.files.clone(),
     })
 }
+
+/// The estimate speaks of the copy and what follows.
+const SURVEY_TAKES: &str = "the source is checked before the copy as well: the stop is longer by \
+    the time of the chain's checks, and by as much again for each round of repairs from a peer";
 
 /// What was asked for bad records, with the peer where it really is: a home of the same chain.
 fn planned_settlement(

@@ -25,6 +25,9 @@ pub(crate) struct Suspect {
     pub(crate) named_by: Vec<NamedBy>,
     /// What is stored; `None` where the record is missing.
     pub(crate) stored: Option<Vec<u8>>,
+    /// Whether checks have named it only as one of several that may be wrong. It may be taken from
+    /// a peer, and is never left out.
+    pub(crate) perhaps: bool,
 }
 
 /// What a verdict names.
@@ -57,19 +60,25 @@ impl Suspects {
                 continue;
             };
             let named = NamedBy { check: finding.check.clone(), reason: finding.what.clone() };
-            let place = (finding.database.clone(), key);
-            if let Some(known) = this.records.get_mut(&place) {
-                if !known.named_by.contains(&named) {
-                    known.named_by.push(named);
+            let others = finding.perhaps.iter().filter_map(|key| key_of_printable(key));
+            let keys = std::iter::once((key, false)).chain(others.map(|key| (key, true)));
+            for (key, perhaps) in keys {
+                let place = (finding.database.clone(), key);
+                if let Some(known) = this.records.get_mut(&place) {
+                    known.perhaps &= perhaps;
+                    if !known.named_by.contains(&named) {
+                        known.named_by.push(named.clone());
+                    }
+                    continue;
                 }
-                continue;
-            }
-            match suspect(finding, &place.1, named, open, plan)? {
-                Some(suspect) => {
-                    bytes += suspect.stored.as_ref().map_or(0, |value| value.len() as u64);
-                    this.records.insert(place, suspect);
+                match suspect(finding, &place.1, named.clone(), open, plan)? {
+                    Some(suspect) => {
+                        bytes += suspect.stored.as_ref().map_or(0, |value| value.len() as u64);
+                        this.records.insert(place, Suspect { perhaps, ..suspect });
+                    }
+                    None if perhaps => {}
+                    None => this.others.push(finding.clone()),
                 }
-                None => this.others.push(finding.clone()),
             }
         }
         if bytes > VALUES_BYTES_MAX {
@@ -106,6 +115,7 @@ fn suspect(
         height: finding.height,
         named_by: vec![named],
         stored,
+        perhaps: false,
     }))
 }
 

@@ -39,6 +39,10 @@ pub struct Finding {
     pub table: Option<TableName>,
     /// The physical key, printable characters as they are and others as `\xNN`.
     pub key: String,
+    /// Keys, in the same form, of other records of the table: where a check can't tell which of
+    /// several is wrong, it may be one of these instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perhaps: Vec<String>,
     /// The height or version concerned.
     pub height: Option<u64>,
     /// What is wrong, in one sentence without a final dot.

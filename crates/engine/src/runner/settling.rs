@@ -198,7 +198,8 @@ impl Migration<'_> {
         let repaired = survey.repaired.into_iter();
         let repaired =
             repaired.map(|(place, Taken { suspect, value })| (place, suspect, Some(value)));
-        let left = survey.left.records.into_iter().map(|(place, suspect)| (place, suspect, None));
+        let left = survey.left.records.into_iter().filter(|(_, suspect)| !suspect.perhaps);
+        let left = left.map(|(place, suspect)| (place, suspect, None));
         for (number, (place, suspect, value)) in repaired.chain(left).enumerate() {
             let record = settled_record(&mut values, number + 1, place, suspect, value);
             let what = if record.is_quarantined() { "left out" } else { "taken from the peer" };

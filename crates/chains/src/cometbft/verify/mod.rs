@@ -79,6 +79,7 @@ pub(super) fn finding(
         database: database.to_owned(),
         table,
         key: printable_key(key),
+        perhaps: Vec::new(),
         height,
         what: what.into(),
     }

@@ -2,8 +2,8 @@
 //! or taken from another home of the chain, which is believed only where every check then passes.
 
 use super::blocks::{part, turned};
-use super::home::{BLOCKS, Home, INDEX};
-use super::{Forged, HOME, entries};
+use super::home::{APPLICATION, BLOCKS, Home, INDEX};
+use super::{Forged, HOME, entries, named};
 use crate::holding::Holding;
 use crate::homes::{Copy, Outcome, call, changed, helper, imprint, transload};
 use crate::shared::{Dice, number};
@@ -225,19 +225,46 @@ fn a_peer_in_another_engine_and_layout_heals_though_a_node_holds_it() {
     assert_eq!(moved.code, 0, "{}", moved.said);
     let holding = Holding::of(Engine::Goleveldb, &peer.home().join("data/blockstore.db"));
     let home = Home::read(&copy.home());
-    let good = home.entries(BLOCKS).clone();
+    let root = |copy: &Copy| call("root", copy, &["--json"]).document()["dataset_root"].clone();
+    let good = root(&copy);
     let forged = [
         part(&home, home.middle(), 0, &[2]).unwrap(),
         turned(&home, blockstore::META, home.middle() + 2, &[3, 12]).unwrap(),
     ];
     forged.iter().for_each(|one| one.write(&copy.home()));
-    let more = ["--to", "goleveldb", "--yes", &from(&peer), "--json"];
+    assert_ne!(root(&copy), good);
+    // What is taken goes to another layout with the rest.
+    let more = ["--layout", "v1", "--to", "goleveldb", "--yes", &from(&peer), "--json"];
     let outcome = call("migrate", &copy, &more);
     assert_eq!(outcome.code, 0, "{}", outcome.said);
     let records = &outcome.document()["report"]["settlement"]["records"];
     assert_eq!(records.as_array().unwrap().len(), 2, "{records:#}");
-    assert!(entries(&copy.home().join("data/blockstore.db")) == good, "not as it was before");
+    assert_eq!(root(&copy), good, "not as it was before");
     drop(holding);
+}
+
+/// A node of a tree follows from the root in a header as a part of a block does.
+#[test]
+fn a_peer_heals_the_nodes_of_an_application() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = Copy::of(HOME);
+    let peer = copy.again();
+    let home = Home::read(&copy.home());
+    for what in ["the value of a leaf", "a node that is dropped", "a CommitInfo that is dropped"] {
+        let copy = copy.again();
+        let forged = (named(what).make)(&home).unwrap();
+        forged.write(&copy.home());
+        let outcome = migrate(&copy, &[&from(&peer), "--json"]);
+        assert_eq!(outcome.code, 0, "{what}: {}", outcome.shown);
+        let document = outcome.document();
+        let records = document["report"]["settlement"]["records"].as_array().unwrap().clone();
+        assert_eq!(records.len(), 1, "{what}: {records:#?}");
+        assert_eq!(records[0]["key"], hex::encode(&forged.changes[0].1), "{what}");
+        let healed = entries(&copy.home().join("data/application.db"));
+        assert!(healed == *home.entries(APPLICATION), "{what}: other records");
+    }
 }
 
 /// An entry of the index is rebuilt from blocks by the node's own command, and no check misses a
