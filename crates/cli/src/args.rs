@@ -1,7 +1,9 @@
 //! The command line: every command, option and example that `--help` shows.
 
+mod bad_records;
 mod pace;
 
+use bad_records::BadRecordsWish;
 use bytesize::ByteSize;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pace::{NewPace, Pace, ReadPace};
@@ -40,7 +42,7 @@ Exit codes:
   4  a difference or an invalid certificate was found
   5  stopped midway; `transload resume HOME` goes on
   6  the outcome is unknown: a person must look
-  7  nothing wrong was found, but a check was skipped";
+  7  nothing wrong was found, but a check was skipped, or a bad record was left out";
 
 /// Options that every command takes.
 #[derive(Clone, Debug, Args)]
@@ -143,7 +145,7 @@ pub(crate) enum Command {
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
         after_help = "Examples:\n  transload plan ~/.gaia --to pebble1\n  \
-            transload plan ~/.gaia --layout v2\n  transload plan ~/.gaia --drop tx_index\n  transload plan ~/.gaia --keep-heights 100000\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
+            transload plan ~/.gaia --layout v2\n  transload plan ~/.gaia --drop tx_index\n  transload plan ~/.gaia --keep-heights 100000\n  transload plan ~/.gaia --to pebble1 --repair-from /mnt/other-node\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
             Nothing is copied or changed; the plan is kept in HOME/.transload."
     )]
     Plan(PlanCommand),
@@ -154,6 +156,8 @@ pub(crate) enum Command {
         transload migrate ~/.gaia --to pebble1 --layout v2\n  \
         transload migrate ~/.gaia --to pebble1 --drop tx_index\n  \
         transload migrate ~/.gaia --to pebble1 --keep-heights 100000\n  \
+        transload migrate ~/.gaia --to pebble1 --bad-records quarantine\n  \
+        transload migrate ~/.gaia --to pebble1 --repair-from /mnt/other-node\n  \
         transload migrate ~/.gaia --to pebble1 --read-limit 50MiB --cpu-limit 50%\n\n\
         Stop the node first. Nothing of the old databases is deleted: `transload rollback HOME` \
         brings them back until you say `transload finalize HOME`.")]
@@ -337,6 +341,9 @@ pub(crate) struct Wish {
     /// state-sync snapshot, a data companion or --trust-height needs more
     #[arg(long, value_name = "N")]
     pub(crate) keep_heights: Option<u64>,
+    /// What to do with records that are missing or wrong
+    #[command(flatten)]
+    pub(crate) bad_records: BadRecordsWish,
     /// Move only this database (may be given more than once) [default: all that the config's
     /// engine keys govern]
     #[arg(long, value_name = "NAME")]

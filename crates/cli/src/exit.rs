@@ -15,7 +15,7 @@ pub enum Exit {
     Stopped,
     /// The outcome is unknown: a person must look.
     OutcomeUnknown,
-    /// Nothing wrong was found, but a check was skipped.
+    /// Nothing wrong was found, but a check was skipped, or a bad record was left out.
     Skipped,
 }
 

@@ -26,6 +26,7 @@ mod moves;
 mod opening;
 mod owner;
 mod pacing;
+mod peer;
 pub mod phase;
 mod plan;
 mod planning;
@@ -37,7 +38,9 @@ mod relayout;
 mod report;
 mod runner;
 mod runs;
+mod settlement;
 mod status;
+mod suspects;
 mod swap;
 mod tally;
 mod trimming;
@@ -76,13 +79,17 @@ pub use prove::prove;
 pub use pulse::Pulse;
 pub use relaid::{RelaidJob, verify_relaid};
 pub use report::{
-    HeightRange, LeftOutTable, PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportTable,
-    ReportTrim, RunReport, memory, reach,
+    HeightRange, LeftOutTable, PhaseTime, RUN_SCHEMA, Reach, ReportDatabase, ReportSettlement,
+    ReportTable, ReportTrim, RunReport, memory, reach,
 };
 pub use runner::{Migration, SoakCheck, World};
+pub use settlement::{
+    BadRecords, KeptValue, NamedBy, PlannedSettlement, SETTLEMENT_SCHEMA, Settled, SettledRecord,
+    Settlement, settlement_dir, settlement_path,
+};
 pub use status::{
-    STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusPace, StatusProgress, read_status,
-    status_path,
+    STATUS_SCHEMA, Status, StatusDatabase, StatusFile, StatusPace, StatusProgress,
+    StatusSettlement, read_status, status_path,
 };
 pub use swap::{Disk, FileSwap, RealDisk};
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};

@@ -373,6 +373,7 @@ mod tests {
             database: "a.db".into(),
             table: None,
             key: String::new(),
+            perhaps: Vec::new(),
             height: Some(7),
             what: "a signature is invalid".into(),
         });

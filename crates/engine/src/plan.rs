@@ -8,6 +8,7 @@ use crate::error::{Error, Kind, Result};
 use crate::invariant::Invariant;
 use crate::limits::Limits;
 use crate::moves::{Move, SwapMethod};
+use crate::settlement::PlannedSettlement;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use transload_model::engine::Engine;
@@ -47,6 +48,10 @@ pub struct Plan {
     /// What was asked to be left out; absent when everything is carried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trim: Option<PlannedTrim>,
+    /// What to do with records that are missing or wrong; absent when the source isn't checked
+    /// before it is copied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bad_records: Option<PlannedSettlement>,
     /// The home.
     pub home: PlannedHome,
     /// Where things are built and kept.
@@ -550,6 +555,7 @@ pub(crate) mod tests {
             accept_weaker: vec![Weakness::OrderedWrites],
             assumptions: Vec::new(),
             trim: None,
+            bad_records: None,
             home: PlannedHome {
                 path: "/home/node".into(),
                 profile: "test".into(),

@@ -8,11 +8,13 @@ use crate::invariant::Invariant;
 use crate::journal::now;
 use crate::limits::Limits;
 use crate::moves::SwapMethod;
+use crate::peer::Peer;
 use crate::plan::{
     Assumption, Changes, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
     PlannedTable, PlannedTrim, PlannedVerify,
 };
 use crate::relayout::{Wishes, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
+use crate::settlement::PlannedSettlement;
 use crate::trimming::trims;
 use crate::watch::Watch;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -36,6 +38,9 @@ pub struct PlanRequest {
     pub layout: Option<String>,
     /// What is to be left out; `None` when everything is carried.
     pub trim: Option<PlannedTrim>,
+    /// What to do with records that are missing or wrong; `None` when the source isn't to be
+    /// checked before it is copied.
+    pub bad_records: Option<PlannedSettlement>,
     /// Only these databases; `None` for all that a config key governs.
     pub only: Option<Vec<String>>,
     /// The limits.
@@ -65,6 +70,7 @@ impl PlanRequest {
             engine: engine.into(),
             layout: None,
             trim: None,
+            bad_records: None,
             only: None,
             limits: Limits::default(),
             target_dir: None,
@@ -220,6 +226,7 @@ pub fn make_plan(
         accept_weaker: request.accept_weaker.clone(),
         assumptions: assumptions(&home),
         trim: trims.planned,
+        bad_records: planned_settlement(request, profile, engines, &open, &scratch)?,
         home: PlannedHome {
             path: home.root.clone(),
             profile: home.profile.clone(),
@@ -237,6 +244,7 @@ pub fn make_plan(
                 .chain(one_way(&wishes))
                 .chain(cautions(&wishes))
                 .chain(trims.notices)
+                .chain(request.bad_records.as_ref().map(|_| SURVEY_TAKES.to_owned()))
                 .collect(),
             snapshots: facts.snapshots.clone(),
         },
@@ -256,6 +264,29 @@ pub fn make_plan(
         config,
         files: home.files.clone(),
     })
+}
+
+/// The estimate speaks of the copy and what follows.
+const SURVEY_TAKES: &str = "the source is checked before the copy as well: the stop is longer by \
+    the time of the chain's checks, and by as much again for each round of repairs from a peer";
+
+/// What was asked for bad records, with the peer where it really is: a home of the same chain.
+fn planned_settlement(
+    request: &PlanRequest,
+    profile: &dyn Profile,
+    engines: &dyn Engines,
+    open: &OpenHome<'_>,
+    scratch: &Scratch,
+) -> Result<Option<PlannedSettlement>> {
+    let Some(asked) = &request.bad_records else { return Ok(None) };
+    let Some(path) = &asked.repair_from else { return Ok(Some(asked.clone())) };
+    let scratch_dir = scratch.path.join("peer");
+    make_folder(&scratch_dir)?;
+    let options =
+        OpenOptions { scratch_dir, memory_bytes_max: request.limits.driver_bytes(), space: None };
+    let peer = Peer::open(path, open, profile, engines, &options)?;
+    refuse_what_is_no_text(&peer.path)?;
+    Ok(Some(PlannedSettlement { repair_from: Some(peer.path), ..asked.clone() }))
 }
 
 /// What an operator should know before, not when a rollback is refused.

@@ -336,6 +336,7 @@ fn look_up(
             database: job.database.to_owned(),
             table,
             key: printable_key(key),
+            perhaps: Vec::new(),
             height: None,
             what: what.into(),
         });

@@ -3,8 +3,10 @@
 //! Schema `transload.run.v1`, documented in `docs/formats/run-report.md`; u64 are strings.
 
 use crate::plan::{Estimate, Fate, Plan};
+use crate::settlement::SettledRecord;
 use serde::{Deserialize, Serialize};
 use std::fs;
+use std::path::PathBuf;
 use transload_model::commitment::TableCommitment;
 use transload_model::engine::Engine;
 use transload_model::layout::TableClass;
@@ -94,6 +96,20 @@ pub struct ReportTrim {
     pub notes: Vec<String>,
 }
 
+/// Records that were missing or wrong in the source, and what became of each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportSettlement {
+    /// The settlement's file, beside which the values are.
+    pub path: PathBuf,
+    /// Its SHA-256, hex, as in the journal.
+    pub digest: String,
+    /// The home that records were taken from; absent where none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peer: Option<PathBuf>,
+    /// The records.
+    pub records: Vec<SettledRecord>,
+}
+
 /// A database of the report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportDatabase {
@@ -175,12 +191,24 @@ pub struct RunReport {
     pub dataset_root: String,
     /// The databases.
     pub databases: Vec<ReportDatabase>,
+    /// What was settled before the copy; absent where the plan didn't ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<ReportSettlement>,
     /// What the chain's checks said of the target.
     pub verdict: Verdict,
     /// How far all this reaches.
     pub reach: Reach,
     /// What the plan had estimated.
     pub estimate: Estimate,
+}
+
+impl RunReport {
+    /// Whether a record of the source was left out because it was wrong.
+    #[must_use]
+    pub fn lacks_something(&self) -> bool {
+        let records = self.settlement.iter().flat_map(|settlement| &settlement.records);
+        records.into_iter().any(SettledRecord::is_quarantined)
+    }
 }
 
 /// Sorts tables by how far the statements about them reach. A table whose class is

@@ -61,6 +61,9 @@ pub struct Status {
     pub pace: StatusPace,
     /// The databases with their chunk maps.
     pub databases: Vec<StatusDatabase>,
+    /// What was settled before the copy; absent where the plan didn't ask.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settlement: Option<StatusSettlement>,
     /// The last error, when the migration stopped with one.
     pub error: Option<String>,
     /// What a person can do now.
@@ -107,6 +110,19 @@ pub struct StatusPace {
     pub limits: PaceLimits,
     /// What workers wait for, lately; none once nobody works.
     pub waits: Vec<Wait>,
+}
+
+/// Records that were missing or wrong in the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StatusSettlement {
+    /// How many are left out.
+    #[serde(with = "decimal")]
+    pub quarantined: u64,
+    /// How many were taken from a peer.
+    #[serde(with = "decimal")]
+    pub repaired: u64,
+    /// The file that lists them.
+    pub path: PathBuf,
 }
 
 /// A database's chunk map.
@@ -214,6 +230,7 @@ impl StatusFile {
             progress: None,
             pace: StatusPace::default(),
             databases: Vec::new(),
+            settlement: None,
             error: None,
             next: state.next_step().into(),
             notices: Vec::new(),
@@ -270,6 +287,11 @@ impl StatusFile {
         inner.status.attempt = attempt;
         inner.status.plan_digest = plan_digest.to_owned();
         Ok(())
+    }
+
+    /// Takes over what was settled before the copy.
+    pub(crate) fn set_settlement(&self, settlement: Option<StatusSettlement>) {
+        self.lock().status.settlement = settlement;
     }
 
     /// Says where the migration stands, and with which error it stopped, and writes the file.

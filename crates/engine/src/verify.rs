@@ -315,6 +315,7 @@ fn differing_keys(job: &VerifyJob<'_>, range: &KeyRange) -> Result<Vec<Finding>>
             database: job.database.to_owned(),
             table,
             key: printable_key(&key),
+            perhaps: Vec::new(),
             height: None,
             what: what.into(),
         });

@@ -39,6 +39,10 @@ pub struct Finding {
     pub table: Option<TableName>,
     /// The physical key, printable characters as they are and others as `\xNN`.
     pub key: String,
+    /// Keys, in the same form, of other records of the table: where a check can't tell which of
+    /// several is wrong, it may be one of these instead.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub perhaps: Vec<String>,
     /// The height or version concerned.
     pub height: Option<u64>,
     /// What is wrong, in one sentence without a final dot.
@@ -76,6 +80,25 @@ pub fn printable_key(key: &[u8]) -> String {
         }
     }
     text
+}
+
+/// The key that [`printable_key`] wrote: it loses nothing. `None` for text that it doesn't write.
+#[must_use]
+pub fn key_of_printable(text: &str) -> Option<Vec<u8>> {
+    let mut key = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        if *byte != b'\\' {
+            key.push(*byte);
+            rest = after;
+            continue;
+        }
+        let (b'x', digits) = after.split_first()? else { return None };
+        let (digits, after) = digits.split_at_checked(2)?;
+        key.extend(hex::decode(digits).ok()?);
+        rest = after;
+    }
+    (printable_key(&key) == text).then_some(key)
 }
 
 /// How far the chain's own certificates reach.
@@ -240,5 +263,26 @@ pub mod decimal {
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_printed_key_is_the_key(key in proptest::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert_eq!(key_of_printable(&printable_key(&key)), Some(key));
+        }
+    }
+
+    #[test]
+    fn text_that_no_key_prints_as_is_no_key() {
+        for text in ["\\", "\\x", "\\x4", "\\y41", "\\xzz", "\\x41", "\u{e9}", "a\\xFF"] {
+            assert_eq!(key_of_printable(text), None, "{text}");
+        }
+        assert_eq!(key_of_printable("P:7\\x5c\\x00"), Some(b"P:7\\\0".to_vec()));
     }
 }

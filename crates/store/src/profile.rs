@@ -359,6 +359,16 @@ pub trait Profile: Send + Sync {
         Err(Error::unsupported("trim", "nothing can be left out of homes of this kind"))
     }
 
+    /// Why records of `other` are none of the chain of `own`; `None` when the highest block that
+    /// both keep whole is the same one.
+    ///
+    /// # Errors
+    /// [`crate::Kind::Unsupported`] when homes of this kind have no blocks to tell by; those of
+    /// reading.
+    fn another_chain(&self, _own: HomeView<'_>, _other: HomeView<'_>) -> Result<Option<String>> {
+        Err(Error::unsupported("compare the chains", "nothing tells whether both are of one chain"))
+    }
+
     /// What a person should know that names and config files alone don't tell.
     ///
     /// # Errors

@@ -4,10 +4,14 @@
 
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
+use transload_model::engine::Engine;
 use transload_store::contract::{self, Entries, Subject};
-use transload_store::layers::{Call, Fault, Meter, Paces, Throttle, Trouble};
+use transload_store::layers::{Call, Changes, Fault, Meter, Overlay, Paces, Throttle, Trouble};
 use transload_store::memory::MemoryStore;
-use transload_store::{Durability, Effect, KeyRange, Kind, Result, Scan, Store, WriteBatch};
+use transload_store::{
+    Capabilities, Durability, Effect, Guarantees, KeyRange, Kind, Result, Scan, Snapshot, Store,
+    WriteBatch,
+};
 
 /// Wraps a memory store the way one layer does.
 struct Layered {
@@ -66,6 +70,79 @@ fn the_fault_layer_without_faults_keeps_the_contract() {
     let quiet =
         |store| -> Box<dyn Store> { Box::new(Fault::new(store, Arc::new(|_: Call, _: u64| None))) };
     assert_eq!(contract::run(&Layered::new(quiet)).len(), 22);
+}
+
+/// A memory store that is read through an overlay.
+struct Overlaid {
+    below: MemoryStore,
+    changes: Changes,
+}
+
+impl Store for Overlaid {
+    fn engine(&self) -> Engine {
+        self.below.engine()
+    }
+
+    fn engine_version(&self) -> String {
+        self.below.engine_version()
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
+
+    fn guarantees(&self) -> Guarantees {
+        self.below.guarantees()
+    }
+
+    fn snapshot(&self) -> Result<Arc<dyn Snapshot>> {
+        Ok(Arc::new(Overlay::new(self.below.snapshot()?, self.changes.clone())))
+    }
+
+    fn close(self: Box<Self>) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Of the entries some are stored, some stored otherwise, some only among the changes, and what is
+/// stored besides is changed away.
+struct ReadThroughChanges;
+
+impl Subject for ReadThroughChanges {
+    fn filled(&self, entries: &Entries) -> Box<dyn Store> {
+        let (mut stored, mut changes) = (entries.clone(), Changes::new());
+        for (number, (key, value)) in entries.iter().enumerate() {
+            match number % 5 {
+                0 => drop(stored.remove(key)),
+                1 => drop(stored.insert(key.clone(), b"stored otherwise".to_vec())),
+                2 => {
+                    let besides = [key.as_slice(), b"\0besides"].concat();
+                    if !entries.contains_key(&besides) {
+                        stored.insert(besides.clone(), b"besides".to_vec());
+                        changes.insert(besides, None);
+                    }
+                    continue;
+                }
+                _ => continue,
+            }
+            changes.insert(key.clone(), Some(value.clone()));
+        }
+        changes.insert(b"zz never stored".to_vec(), None);
+        Box::new(Overlaid { below: MemoryStore::with(stored), changes })
+    }
+
+    fn target(&self) -> Option<Box<dyn Store>> {
+        None
+    }
+
+    fn reopen(&self) -> Result<Box<dyn Store>> {
+        unreachable!("there is no target")
+    }
+}
+
+#[test]
+fn the_overlay_layer_keeps_the_contract() {
+    assert_eq!(contract::run(&ReadThroughChanges).len(), 21);
 }
 
 /// A store of `a`, `b` and `c` on which `call` always suffers `trouble`.

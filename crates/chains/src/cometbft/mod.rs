@@ -5,6 +5,7 @@ mod database;
 pub mod decoders;
 mod facts;
 pub mod home;
+mod kin;
 pub mod layout;
 mod profile;
 mod relayout;

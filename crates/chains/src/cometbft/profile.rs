@@ -1,7 +1,7 @@
 //! The profile of CometBFT homes.
 
 use super::home::NodeBuild;
-use super::{database, facts, home, relayout, trim, verify};
+use super::{database, facts, home, kin, relayout, trim, verify};
 use std::path::Path;
 use transload_model::layout::Layout;
 use transload_model::report::Verdict;
@@ -45,6 +45,10 @@ impl Profile for CometBft {
 
     fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
         trim::trims(view, wish)
+    }
+
+    fn another_chain(&self, own: HomeView<'_>, other: HomeView<'_>) -> Result<Option<String>> {
+        kin::another_chain(own, other)
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {
@@ -118,6 +122,10 @@ impl Profile for CometBftWithNode {
 
     fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
         CometBft.trims(view, wish)
+    }
+
+    fn another_chain(&self, own: HomeView<'_>, other: HomeView<'_>) -> Result<Option<String>> {
+        CometBft.another_chain(own, other)
     }
 
     fn notices(&self, view: HomeView<'_>) -> Result<Vec<String>> {

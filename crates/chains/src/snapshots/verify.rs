@@ -71,6 +71,7 @@ pub(super) fn finding(check: &'static str, id: SnapshotId, what: impl Into<Strin
         database: DATABASE.to_owned(),
         table: Some(table_name()),
         key: printable_key(&id.key()),
+        perhaps: Vec::new(),
         height: Some(id.height),
         what: what.into(),
     }

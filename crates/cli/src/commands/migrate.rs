@@ -8,7 +8,7 @@ use crate::exit::Exit;
 use crate::output::report;
 use std::io::Write;
 use transload_engine::phase::{Phase, State};
-use transload_engine::{Error, Kind, Migration, Plan, PlannedTrim, Result, make_plan};
+use transload_engine::{Error, Kind, Migration, Plan, PlannedTrim, Result, RunReport, make_plan};
 
 /// Runs `migrate`.
 pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
@@ -22,18 +22,21 @@ pub(crate) fn run(context: &Context, args: &Migrate) -> Result<Exit> {
     let profiles = context.profiles();
     let outcome = (|| {
         let mut migration = context.migration(&args.home, &profiles, &watch)?;
-        match migration.state()? {
-            State::In(Phase::Planned | Phase::Finalized | Phase::RolledBack) => {
-                let request = plan::request(context, &args.home, &args.wish)?;
-                let planned = make_plan(&request, &profiles, context.engines(), &watch)?;
-                migration.accept(planned.clone())?;
-                let preflight = migration.preflight()?;
-                screen.pause(|| tell(&plan::text(&planned, &preflight)));
-            }
-            _ => {
-                refuse_another_target(&migration, args)?;
-                migration.change_pace(args.wish.pace.change())?;
-            }
+        let replanned = match migration.state()? {
+            State::In(Phase::Planned | Phase::Finalized | Phase::RolledBack) => true,
+            // A difference was found, and something else is to be tried: nothing is under way.
+            State::Halted(Phase::Planned) => !is_under_way(&migration, args),
+            _ => false,
+        };
+        if replanned {
+            let request = plan::request(context, &args.home, &args.wish)?;
+            let planned = make_plan(&request, &profiles, context.engines(), &watch)?;
+            migration.accept(planned.clone())?;
+            let preflight = migration.preflight()?;
+            screen.pause(|| tell(&plan::text(&planned, &preflight)));
+        } else {
+            refuse_another_target(&migration, args)?;
+            migration.change_pace(args.wish.pace.change())?;
         }
         go_on(context, &mut migration, args.yes, &screen)
     })();
@@ -62,17 +65,24 @@ fn is_same_trim(asked: Option<PlannedTrim>, planned: Option<&PlannedTrim>) -> bo
     }
 }
 
-/// A migration that is under way goes on to its own target, not to another.
-fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
+/// Whether the plan in force is what is asked for.
+fn is_under_way(migration: &Migration<'_>, args: &Migrate) -> bool {
     let wish = &args.wish;
-    let is_the_same = migration.plan().is_some_and(|plan| {
+    migration.plan().is_some_and(|plan| {
         let engine = match wish.to {
             Some(engine) => engine == plan.engine,
             None => plan.moving().all(|one| one.from == plan.engine),
         };
-        engine && wish.layout == plan.to_layout && is_same_trim(wish.trim(), plan.trim.as_ref())
-    });
-    if is_the_same {
+        engine
+            && wish.layout == plan.to_layout
+            && is_same_trim(wish.trim(), plan.trim.as_ref())
+            && wish.bad_records.is_as_planned(plan.bad_records.as_ref())
+    })
+}
+
+/// A migration that is under way goes on to its own target, not to another.
+fn refuse_another_target(migration: &Migration<'_>, args: &Migrate) -> Result<()> {
+    if is_under_way(migration, args) {
         return Ok(());
     }
     let under_way = migration.plan().map_or_else(|| "another engine".into(), Plan::aim);
@@ -114,7 +124,15 @@ fn go_on(
     let state = migration.state()?;
     let document = report::Document::new(migration.report()?, state);
     context.print(&document, || report::ending(migration, state));
-    Ok(document.report.as_ref().map_or(Exit::Done, |report| exit_of(&report.verdict)))
+    Ok(document.report.as_ref().map_or(Exit::Done, exit_of_run))
+}
+
+/// A record that was left out is a check that can't be made any more.
+fn exit_of_run(report: &RunReport) -> Exit {
+    match exit_of(&report.verdict) {
+        Exit::Done if report.lacks_something() => Exit::Skipped,
+        exit => exit,
+    }
 }
 
 fn tell(text: &str) {

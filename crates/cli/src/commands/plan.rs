@@ -3,7 +3,7 @@
 use crate::args::{PlanCommand, PlanHistory, Swap, Wish};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::{pace, text};
+use crate::output::{pace, settlement, text};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -58,6 +58,7 @@ pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<Pla
     Ok(PlanRequest {
         layout: wish.layout.clone(),
         trim: wish.trim(),
+        bad_records: wish.bad_records.planned(),
         only: (!wish.only.is_empty()).then(|| wish.only.clone()),
         limits: wish.pace.within(context.limits()),
         target_dir: wish.target_dir.clone(),
@@ -129,6 +130,9 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
     );
     if plan.limits.pace().any() {
         let _ = writeln!(text, "limits  {}", pace::limits(&plan.limits.pace()));
+    }
+    if let Some(planned) = &plan.bad_records {
+        let _ = writeln!(text, "records {}", settlement::planned(planned));
     }
     for edit in &plan.config {
         let (file, key) = (edit.path.display(), &edit.key);

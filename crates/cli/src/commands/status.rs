@@ -3,7 +3,7 @@
 use crate::args::{OfHome, Status as Arguments};
 use crate::context::Context;
 use crate::exit::Exit;
-use crate::output::pace;
+use crate::output::{pace, settlement};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -147,6 +147,9 @@ fn text(shown: &Shown) -> String {
             "\n  . to do   c being copied   d copied   h copied, slowly or again   v verified   x \
              failed\n",
         );
+    }
+    if let Some(settled) = &status.settlement {
+        let _ = writeln!(text, "{}", settlement::status(settled));
     }
     for notice in &status.notices {
         let _ = writeln!(text, "note: {notice}");

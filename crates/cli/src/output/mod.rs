@@ -7,4 +7,5 @@ pub(crate) mod json;
 pub(crate) mod pace;
 pub(crate) mod progress;
 pub(crate) mod report;
+pub(crate) mod settlement;
 pub(crate) mod text;

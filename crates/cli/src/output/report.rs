@@ -1,6 +1,6 @@
 //! The report of a migration, for people and as JSON.
 
-use super::pace;
+use super::{pace, settlement};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -43,6 +43,9 @@ pub(crate) fn text(report: &RunReport) -> String {
     );
     for database in &report.databases {
         text.push_str(&what_became_of(database));
+    }
+    if let Some(settled) = &report.settlement {
+        text.push_str(&settlement::report(settled));
     }
     let _ = writeln!(
         text,

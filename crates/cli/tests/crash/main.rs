@@ -25,6 +25,7 @@ mod moments;
 mod mounts;
 mod nodes;
 mod settings;
+mod settling;
 #[path = "../shared/mod.rs"]
 mod shared;
 mod stand;
@@ -53,6 +54,7 @@ const CASES: &[Case] = &[
     ("a_kill_at_any_step_of_a_new_layout_is_resumed_or_rolled_back", layouts::killed),
     ("a_kill_at_any_step_of_a_conversion_is_resumed_or_rolled_back", layouts::converted),
     ("a_kill_at_any_step_of_a_trim_is_resumed_or_rolled_back", trimming::killed),
+    ("a_kill_at_any_step_of_a_repair_is_resumed_or_rolled_back", settling::killed),
     ("a_kill_at_any_moment_is_ended_as_an_operator_would", moments::killed),
     ("a_signal_stops_a_migration_cleanly_and_resume_goes_on", halts::stopped),
     ("a_node_started_at_any_stop_of_the_swap_serves_or_refuses", nodes::started),

@@ -76,6 +76,16 @@ impl Victim {
         Self(folder, tempfile::tempdir_in(crate::victims::scratch()).unwrap())
     }
 
+    /// A home that is, byte by byte and time by time, another one's.
+    pub(crate) fn like(other: &Self) -> Self {
+        let scratch = crate::victims::scratch();
+        let folder =
+            tempfile::Builder::new().prefix("transload-crash-").tempdir_in(&scratch).unwrap();
+        let copied = Command::new("cp").arg("-a").arg(other.home()).arg(folder.path()).status();
+        assert!(copied.unwrap().success());
+        Self(folder, tempfile::tempdir_in(scratch).unwrap())
+    }
+
     /// The home's path.
     pub(crate) fn home(&self) -> PathBuf {
         self.0.path().canonicalize().unwrap().join("home")

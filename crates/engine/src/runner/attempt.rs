@@ -37,7 +37,10 @@ impl Migration<'_> {
             self.check_invariants(&observed, "check the invariants")
                 .map_err(|error| error.into_kind(Kind::Refused))?;
         }
+        // What it refuses is refused before anything is made.
+        let survey = self.survey()?;
         self.new_attempt()?;
+        self.keep_survey(survey)?;
         self.apply(Event::Begun, "preflight passed")
     }
 

@@ -35,12 +35,15 @@ impl Migration<'_> {
         if self.copy_again_if_changed()? {
             return Ok(());
         }
+        // An attempt that follows on a changed source has another source to settle.
+        self.settle_anew()?;
         let attempt = self.journal.attempt()?;
         let scratch = Scratch::make(&self.state_dir, "copy", &self.watch)?;
         let mut tables = Vec::new();
         let facts;
         {
             let mut open = self.open_home(&scratch)?;
+            let _settlement = self.see_settled(&mut open)?;
             self.trim(&mut open)?;
             self.reform(&mut open, &scratch)?;
             self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Copying });

@@ -63,6 +63,7 @@ impl Migration<'_> {
             )
             .next("`transload rollback HOME`, then plan and migrate again"));
         }
+        let _as_journaled = self.read_settled()?;
         let facts = self.facts_now().map_err(|error| match error.kind() {
             // Everything is copied by now: whatever keeps a disk from being read is a halt.
             Kind::Refused => error.into_kind(Kind::Stopped),
@@ -80,7 +81,8 @@ impl Migration<'_> {
     /// that tell of such needs, may have changed since the copy.
     fn facts_now(&self) -> Result<ChainFacts> {
         let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
-        let open = self.open_home(&scratch)?;
+        let mut open = self.open_home(&scratch)?;
+        let _settlement = self.see_settled(&mut open)?;
         let _nobody_needs_it = planned_trims(self.planned()?, self.profile, &open)?;
         Ok(open.facts().clone())
     }

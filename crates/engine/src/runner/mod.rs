@@ -14,6 +14,7 @@ mod opened;
 mod pace;
 mod prove_equal;
 mod reforming;
+mod settling;
 mod soak;
 mod trimming;
 mod way_back;
@@ -39,7 +40,8 @@ use crate::planning::{Scratch, discover, make_folder, refuse_what_is_no_text, st
 use crate::preflight::{Ground, Preflight, preflight};
 use crate::pulse::Pulse;
 use crate::report::{PhaseTime, RunReport};
-use crate::status::StatusFile;
+use crate::settlement::settlement_path;
+use crate::status::{StatusFile, StatusSettlement};
 use crate::watch::Watch;
 use redb::{DatabaseError, StorageBackend};
 use std::collections::BTreeSet;
@@ -385,6 +387,11 @@ impl<'a> Migration<'a> {
         if let Some(plan) = &self.plan {
             let names: Vec<String> = plan.moving().map(|database| database.name.clone()).collect();
             self.status.take_over(&self.journal, attempt, &plan.digest()?, &names)?;
+            self.status.set_settlement(self.settled(attempt)?.map(|note| StatusSettlement {
+                quarantined: note.quarantined,
+                repaired: note.repaired,
+                path: settlement_path(&self.state_dir, attempt),
+            }));
         }
         self.status.set_state(self.state()?, None)
     }

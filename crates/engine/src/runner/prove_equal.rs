@@ -60,8 +60,10 @@ impl Migration<'_> {
         let attempt = self.journal.attempt()?;
         let scratch = Scratch::make(&self.state_dir, "verify", &self.watch)?;
         let mut stores: BTreeMap<String, Box<dyn Store>> = BTreeMap::new();
-        let (databases, beside, verdict, dataset, facts) = {
+        let settlement;
+        let (databases, beside, verdict, dataset, (source_facts, facts)) = {
             let mut open = self.open_home(&scratch)?;
+            settlement = self.see_settled(&mut open)?;
             self.trim(&mut open)?;
             self.reform(&mut open, &scratch)?;
             for planned in self.planned()?.moving() {
@@ -94,6 +96,7 @@ impl Migration<'_> {
             let dataset = self.dataset(&open, &databases)?;
             let after = AfterSwap { targets, staying: &open };
             let (verdict, facts) = self.certify(&after, &scratch)?;
+            let facts = (open.facts().clone(), facts);
             (databases, Beside { meanings, trims }, verdict, dataset, facts)
         };
         for (name, store) in stores {
@@ -106,9 +109,14 @@ impl Migration<'_> {
             adopt(&planned.path, &self.planned()?.target_path(attempt, &planned.name))?;
         }
         self.refuse_log_only_targets(attempt, &databases)?;
-        let verified = Verified::new(attempt, &databases, &verdict)?;
+        let verified = self.judge_settled(
+            settlement.as_ref(),
+            (&source_facts, &facts),
+            Verified::new(attempt, &databases, &verdict),
+        )?;
         self.check_invariants(&Observed::dataset(&dataset, facts), "verify")?;
-        let report = self.make_report(attempt, (&databases, beside), &dataset, verdict)?;
+        let mut report = self.make_report(attempt, (&databases, beside), &dataset, verdict)?;
+        report.settlement = self.report_settlement(settlement)?;
         self.journal.set_note(&target_prints_note(attempt), &self.target_prints(attempt)?)?;
         self.journal.set_note(notes::REPORT, &report)?;
         self.verified = Some(verified);
@@ -272,34 +280,52 @@ impl Migration<'_> {
 
     /// Runs the chain's checks on the home as it will be.
     fn certify(&self, after: &AfterSwap<'_>, scratch: &Scratch) -> Result<(Verdict, ChainFacts)> {
-        let plan = self.planned()?;
-        let scratch_dir = scratch.path.join("certify");
-        fs::create_dir_all(&scratch_dir).map_err(|error| {
-            Error::new(Kind::Stopped, "make a scratch folder", error.to_string())
-                .with("path", scratch_dir.display().to_string())
-        })?;
-        let options = VerifyOptions {
-            trust: plan.verify.trust()?,
-            versions: plan.verify.versions.clone(),
-            memory_bytes_max: plan.limits.driver_bytes(),
-            workers: plan.limits.workers_that_fit(),
-            scratch_dir,
-        };
+        const OPERATION: &str = "check the target";
         let view = HomeView { home: &self.home, databases: after, is_written: false };
-        let seen = |error| Error::reading("check the target", error);
-        let facts = self.profile.facts(view).map_err(seen)?;
-        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });
-        let progress = |done, total| {
-            self.watch.tell(transload_observe::Event::PartsDone { done, total });
-            !self.watch.cancel.is_asked()
-        };
-        let verdict = self.profile.verify(view, &options, &progress).map_err(seen)?;
-        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Certifying });
+        let facts = self.profile.facts(view).map_err(|error| Error::reading(OPERATION, error))?;
+        let verdict = self.recompute(view, scratch, OPERATION)?;
         for finding in &verdict.findings {
             let text = format!("on the target: {finding}");
             self.watch.tell(transload_observe::Event::Notice { text });
         }
         Ok((verdict, facts))
+    }
+
+    /// Runs the chain's checks, as the plan asks for them, in an empty folder.
+    pub(super) fn recompute(
+        &self,
+        view: HomeView<'_>,
+        scratch: &Scratch,
+        operation: &'static str,
+    ) -> Result<Verdict> {
+        let plan = self.planned()?;
+        let scratch_dir = scratch.path.join("certify");
+        let failed = |error: std::io::Error| {
+            Error::new(Kind::Stopped, "make a scratch folder", error.to_string())
+                .with("path", scratch_dir.display().to_string())
+        };
+        if scratch_dir.exists() {
+            fs::remove_dir_all(&scratch_dir).map_err(failed)?;
+        }
+        fs::create_dir_all(&scratch_dir).map_err(failed)?;
+        let options = VerifyOptions {
+            trust: plan.verify.trust()?,
+            versions: plan.verify.versions.clone(),
+            memory_bytes_max: plan.limits.driver_bytes(),
+            workers: plan.limits.workers_that_fit(),
+            scratch_dir: scratch_dir.clone(),
+        };
+        self.watch.tell(transload_observe::Event::StageBegan { stage: Stage::Certifying });
+        let progress = |done, total| {
+            self.watch.tell(transload_observe::Event::PartsDone { done, total });
+            !self.watch.cancel.is_asked()
+        };
+        let verdict = self
+            .profile
+            .verify(view, &options, &progress)
+            .map_err(|error| Error::reading(operation, error))?;
+        self.watch.tell(transload_observe::Event::StageEnded { stage: Stage::Certifying });
+        Ok(verdict)
     }
 
     /// A target of which only a log exists could be emptied or converted by another engine.
@@ -377,6 +403,7 @@ impl Migration<'_> {
             dataset_root: hex::encode(dataset.root()),
             reach: reach(&databases, &verdict),
             databases,
+            settlement: None,
             verdict,
             estimate: plan.estimate.clone(),
         })

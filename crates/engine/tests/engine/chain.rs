@@ -208,6 +208,7 @@ impl Profile for TestProfile {
                     database: "blocks.db".into(),
                     table: TableName::new("blocks").ok(),
                     key: printable_key(key),
+                    perhaps: Vec::new(),
                     height: None,
                     what: "the block doesn't have its hash".into(),
                 });

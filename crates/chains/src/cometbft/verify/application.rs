@@ -7,7 +7,7 @@
 use super::Ctx;
 use crate::cometbft::database::{self, APPLICATION, SNAPSHOTS};
 use crate::cometbft::home::snapshots_folder;
-use crate::cometbft::layout::{blockstore as block_table, state as state_table};
+use crate::cometbft::layout::state as state_table;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::state::State;
 use crate::iavl;
@@ -67,7 +67,7 @@ pub(super) fn check_snapshots(
 
 fn app_hash_after(ctx: &Ctx<'_>, version: u64) -> Result<Option<Vec<u8>>> {
     let Some(height) = version.checked_add(1) else { return Ok(None) };
-    if let Some(stored) = ctx.blocks.at(block_table::META, height)?
+    if let Some(stored) = ctx.whole_meta(height)?
         && let Ok(meta) = BlockMeta::decode(&stored)
     {
         return Ok(Some(meta.header.app_hash.to_vec()));

@@ -1,6 +1,7 @@
 //! One height's header, parts and block.
 
 use super::height::{Heights, Previous};
+use super::judges::META_IS_WRONG;
 use super::outcome::{Carried, EVIDENCE_MAX};
 use super::{EvidencePlace, checks};
 use crate::cometbft::database;
@@ -18,26 +19,23 @@ use transload_store::Result;
 pub(super) const PARTS_MAX: u32 = 4_096;
 
 impl Heights<'_, '_> {
-    /// The header: its hash and its place in the chain.
+    /// The header: its hash and its place in the chain. Answers whether it may judge the other
+    /// records of its height.
     pub(super) fn check_meta(
         &mut self,
         height: u64,
         meta: &BlockMeta<'_>,
         previous: Option<&Previous>,
-    ) {
-        let hash = meta.header.hash();
+        commit: Option<&[u8]>,
+    ) -> Result<bool> {
         self.count(checks::HEADER_HASH, 1);
         let wrong = |this: &mut Self, check, what: &str| {
             this.blockstore_finding(check, table::META, height, what.to_owned());
         };
-        if meta.block_id.hash != hash {
-            wrong(self, checks::HEADER_HASH, "the header doesn't hash to the block's id");
-        }
-        if u64::try_from(meta.header.height) != Ok(height) {
-            wrong(self, checks::HEADER_HASH, "the header is of another height");
-        }
-        if meta.header.chain_id != self.ctx.chain_id {
-            wrong(self, checks::HEADER_HASH, "the header is of another chain");
+        let faults = self.ctx.faults_of_meta(height, meta);
+        let whole = faults.is_empty();
+        for what in faults {
+            wrong(self, checks::HEADER_HASH, what);
         }
         if let Some(before) = previous.and_then(|p| p.meta.as_deref()) {
             self.count(checks::LAST_BLOCK_ID, 1);
@@ -55,6 +53,27 @@ impl Heights<'_, '_> {
             if meta.header.last_block_id != BlockId::default() {
                 wrong(self, checks::LAST_BLOCK_ID, "the chain's first header names a last block");
             }
+        }
+        if !whole {
+            return Ok(false);
+        }
+        let disowned = self.ctx.is_disowned(height, meta, commit)?;
+        if disowned {
+            let what = "the next header and the height's commit name another block";
+            self.blockstore_finding(checks::LAST_BLOCK_ID, table::META, height, what.to_owned());
+        }
+        Ok(!disowned)
+    }
+
+    /// Counts what isn't looked at because the height's meta is wrong.
+    pub(super) fn skip_what_the_meta_judges(&mut self, height: u64) {
+        let kept_whole = height >= self.ctx.first;
+        self.outcome.unjudged += u64::from(kept_whole);
+        let of_blocks = [checks::HASH_INDEX, checks::PART_SET, checks::CONSENSUS_HASH];
+        let of_headers = [checks::COMMIT_POWER, checks::VALIDATORS_HASH, checks::PROPOSER];
+        let of_blocks = of_blocks.into_iter().filter(|_| kept_whole);
+        for check in of_headers.into_iter().chain(of_blocks) {
+            self.outcome.verdict.skip(check, 1, META_IS_WRONG);
         }
     }
 
@@ -112,26 +131,34 @@ impl Heights<'_, '_> {
         }
         let mut bytes = Vec::new();
         let mut leaves: Vec<Hash> = Vec::new();
+        let mut named = false;
         for index in 0..total {
             let Some(value) = self.blocks.get(table::PART, &table::part_key(height, index))? else {
                 let what = format!("part {index} of {total} is missing");
                 self.part_finding(checks::PART_SET, height, index, what);
+                named = true;
                 continue;
             };
             self.outcome.parts += 1;
-            self.check_part(height, index, meta, &value, &mut bytes, &mut leaves);
+            named |= !self.check_part(height, index, meta, &value, &mut bytes, &mut leaves);
         }
         self.count(checks::PART_SET, 1);
-        if leaves.len() != total as usize {
-            return Ok(());
+        let whole = leaves.len() == total as usize && root_of(leaves) == meta.block_id.parts.hash;
+        if whole {
+            return self.check_content(height, meta, &bytes, previous);
         }
-        if root_of(leaves) != meta.block_id.parts.hash {
+        if !named {
             let what = "the parts don't have the root that the block's id names".to_owned();
             self.blockstore_finding(checks::PART_SET, table::META, height, what);
         }
-        self.check_content(height, meta, &bytes, previous)
+        // The part that is wrong was named; what it makes of the others isn't their fault.
+        self.outcome.unjudged += 1;
+        let why = "a part of the block is missing or wrong";
+        self.outcome.verdict.skip(checks::BLOCK_CONTENT, 1, why);
+        Ok(())
     }
 
+    /// Whether the part leads to the root in the block's id.
     fn check_part(
         &mut self,
         height: u64,
@@ -140,7 +167,7 @@ impl Heights<'_, '_> {
         value: &[u8],
         bytes: &mut Vec<u8>,
         leaves: &mut Vec<Hash>,
-    ) {
+    ) -> bool {
         self.count(checks::CANONICAL, 1);
         if let Err(deviation) = shapes::PART.check(value) {
             self.part_finding(checks::CANONICAL, height, index, deviation.to_string());
@@ -151,15 +178,19 @@ impl Heights<'_, '_> {
             Err(error) => {
                 let what = format!("the part isn't readable: {error}");
                 self.part_finding(checks::PART_PROOF, height, index, what);
-                return;
+                return false;
             }
         };
         let leaf = leaf_hash(part.bytes);
         bytes.extend_from_slice(part.bytes);
         leaves.push(leaf);
         let total = meta.block_id.parts.total;
-        if let Err(what) = check_proof(&part, index, total, &leaf, meta.block_id.parts.hash) {
-            self.part_finding(checks::PART_PROOF, height, index, what.to_owned());
+        match check_proof(&part, index, total, &leaf, meta.block_id.parts.hash) {
+            Ok(()) => true,
+            Err(what) => {
+                self.part_finding(checks::PART_PROOF, height, index, what.to_owned());
+                false
+            }
         }
     }
 

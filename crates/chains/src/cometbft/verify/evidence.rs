@@ -114,13 +114,16 @@ pub(super) fn check_database(
             known.insert(canonical);
         }
     }
-    scan(ctx, evidence, &known, verdict)
+    // Where every block was seen, a mark of none of them is one too many.
+    let saw_all = ctx.first == ctx.initial && outcome.unjudged == 0;
+    scan(ctx, evidence, &known, saw_all, verdict)
 }
 
 fn scan(
     ctx: &Ctx<'_>,
     evidence: &Reader<EvidenceLayout>,
     known: &BTreeSet<Vec<u8>>,
+    saw_all: bool,
     verdict: &mut Verdict,
 ) -> Result<()> {
     let mut heights = Heights::new(ctx);
@@ -162,14 +165,15 @@ fn scan(
         }
     }
     let _complete = scan.receipt()?;
-    if ctx.first == ctx.initial {
+    if saw_all {
         for (canonical, height) in unmarked {
             let what = "no block carries the evidence marked here".to_owned();
             verdict.find(marker_finding(evidence, &canonical, height, what));
         }
     } else if below > 0 {
         verdict.limits.push(format!(
-            "{below} marks of committed evidence: the blocks that carry it are pruned"
+            "{below} marks of committed evidence: the blocks that carry it are pruned, or missing or \
+             wrong themselves"
         ));
     }
     verdict.absorb(heights.finish().verdict);

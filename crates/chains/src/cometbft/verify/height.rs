@@ -14,7 +14,7 @@ use crate::cometbft::signature::Signatures;
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::commit::Commit;
 use crate::cometbft::wire::shapes;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use transload_codec::proto::Shape;
@@ -42,6 +42,8 @@ pub(super) struct Heights<'c, 'a> {
     pub(super) results: BTreeMap<u64, Option<Vec<u8>>>,
     signatures: Signatures<Signed>,
     pub(super) sets: Sets,
+    /// The records of sets that are wrong and were named, by their heights: of one range.
+    wrong_sets: BTreeSet<u64>,
     rotation: Option<Rotation>,
     /// Meta and commit of the height before, as stored.
     previous: Option<Previous>,
@@ -67,6 +69,7 @@ impl<'c, 'a> Heights<'c, 'a> {
             results: BTreeMap::new(),
             signatures: Signatures::new(ctx.rules),
             sets: Sets::default(),
+            wrong_sets: BTreeSet::new(),
             rotation: None,
             previous: None,
             params: None,
@@ -82,8 +85,13 @@ impl<'c, 'a> Heights<'c, 'a> {
     ) -> Result<Option<Outcome>> {
         if let Some(before) = low.checked_sub(1) {
             let kept = before >= self.ctx.first_header;
-            let meta = if kept { self.ctx.blocks.at(table::META, before)? } else { None };
+            let mut meta = if kept { self.ctx.blocks.at(table::META, before)? } else { None };
             let commit = self.ctx.blocks.at(table::COMMIT, before)?;
+            if let Some(Ok(decoded)) = meta.as_deref().map(BlockMeta::decode)
+                && !self.ctx.may_judge(before, &decoded, commit.as_deref())?
+            {
+                meta = None;
+            }
             self.previous = Some(Previous { height: before, meta, commit });
         }
         for height in low..=high {
@@ -112,6 +120,7 @@ impl<'c, 'a> Heights<'c, 'a> {
     fn check_height(&mut self, height: u64) -> Result<()> {
         let stored = self.records.at(table::META, height)?;
         let commit = self.records.at(table::COMMIT, height)?;
+        let mut judges = true;
         self.count(checks::STORE_STATE, 1);
         match &stored {
             Some(value) => {
@@ -119,18 +128,22 @@ impl<'c, 'a> Heights<'c, 'a> {
                 match BlockMeta::decode(value) {
                     Ok(meta) => {
                         let previous = self.previous.take();
-                        self.check_meta(height, &meta, previous.as_ref());
-                        if height >= self.ctx.first {
-                            self.expect_blocks(height, &meta);
-                            self.check_hash_index(height, meta.block_id.hash)?;
-                            self.check_block(height, &meta, previous.as_ref())?;
-                            self.check_results(height, &meta)?;
+                        let commit = commit.as_deref();
+                        judges = self.check_meta(height, &meta, previous.as_ref(), commit)?;
+                        if judges {
+                            self.check_what_the_meta_judges(
+                                height,
+                                &meta,
+                                previous.as_ref(),
+                                commit,
+                            )?;
                         } else {
-                            self.check_commit_hash(&meta, previous.as_ref());
+                            self.skip_what_the_meta_judges(height);
                         }
-                        self.check_certificates(height, &meta, commit.as_deref())?;
                     }
                     Err(error) => {
+                        judges = false;
+                        self.outcome.unjudged += 1;
                         let what = format!("the block meta isn't readable: {error}");
                         self.blockstore_finding(checks::HEADER_HASH, table::META, height, what);
                     }
@@ -138,12 +151,32 @@ impl<'c, 'a> Heights<'c, 'a> {
             }
             None => {
                 self.ctx.missing.fetch_add(1, Ordering::Relaxed);
+                self.outcome.unjudged += 1;
                 let what = "the block meta is missing".to_owned();
                 self.blockstore_finding(checks::STORE_STATE, table::META, height, what);
             }
         }
-        self.previous = Some(Previous { height, meta: stored, commit });
+        let meta = stored.filter(|_| judges);
+        self.previous = Some(Previous { height, meta, commit });
         Ok(())
+    }
+
+    fn check_what_the_meta_judges(
+        &mut self,
+        height: u64,
+        meta: &BlockMeta<'_>,
+        previous: Option<&Previous>,
+        commit: Option<&[u8]>,
+    ) -> Result<()> {
+        if height >= self.ctx.first {
+            self.expect_blocks(height, meta);
+            self.check_hash_index(height, meta.block_id.hash)?;
+            self.check_block(height, meta, previous)?;
+            self.check_results(height, meta)?;
+        } else {
+            self.check_commit_hash(meta, previous);
+        }
+        self.check_certificates(height, meta, commit)
     }
 
     /// The commits kept for this height, against its validators.
@@ -232,23 +265,13 @@ impl<'c, 'a> Heights<'c, 'a> {
         };
         match self.sets.of(self.ctx, height, stored.as_deref())? {
             Ok(set) => {
-                if expected.is_some_and(|expected| expected != set.hash) {
-                    let at = set.stored_at;
-                    wrong(
-                        self,
-                        format!(
-                            "the validator set (stored at height {at}) doesn't have the hash that \
-                             the headers commit to"
-                        ),
-                    );
-                }
-                if !set.addresses_hold {
-                    wrong(self, "an address isn't the hash of its validator's key".to_owned());
-                }
-                if !set.holds_together {
-                    let what = "the set's proposer is none of its validators as they are, or its \
-                                sum isn't theirs";
-                    wrong(self, what.to_owned());
+                if let Some((at, what)) = self.fault_of_set(height, expected, &set)? {
+                    // Named once: every height up to the next change points to it.
+                    if self.wrong_sets.insert(at) {
+                        let check = checks::VALIDATORS_HASH;
+                        self.state_finding(check, state_table::VALIDATORS, at, what);
+                    }
+                    return Ok(None);
                 }
                 Ok(Some(set))
             }
@@ -266,6 +289,39 @@ impl<'c, 'a> Heights<'c, 'a> {
                 Ok(None)
             }
         }
+    }
+
+    /// What is wrong with the set of a height, and the height of the record that is to blame.
+    fn fault_of_set(
+        &self,
+        height: u64,
+        expected: Option<&[u8]>,
+        set: &Set,
+    ) -> Result<Option<(u64, String)>> {
+        let at = set.stored_at;
+        if expected.is_some_and(|expected| expected != set.hash) {
+            // A set that its own header commits to is right, and so whoever points to it isn't.
+            let own = if at == height { None } else { self.ctx.whole_meta(at)? };
+            let is_its_own = own
+                .as_deref()
+                .map(BlockMeta::decode)
+                .is_some_and(|own| own.is_ok_and(|own| own.header.validators_hash == set.hash));
+            let what = format!(
+                "the validator set (stored at height {at}) doesn't have the hash that the headers \
+                 commit to"
+            );
+            return Ok(Some((if is_its_own { height } else { at }, what)));
+        }
+        if !set.addresses_hold {
+            let what = "an address isn't the hash of its validator's key".to_owned();
+            return Ok(Some((at, what)));
+        }
+        if !set.holds_together {
+            let what = "the set's proposer is none of its validators as they are, or its sum \
+                        isn't theirs";
+            return Ok(Some((at, what.to_owned())));
+        }
+        Ok(None)
     }
 
     /// The tip's header is the last to say anything about a set: that of the height above.

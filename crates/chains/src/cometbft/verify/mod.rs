@@ -18,6 +18,7 @@ mod foresight;
 pub(super) mod genesis;
 mod height;
 mod index;
+mod judges;
 mod outcome;
 mod results;
 mod scan;
@@ -78,6 +79,7 @@ pub(super) fn finding(
         database: database.to_owned(),
         table,
         key: printable_key(key),
+        perhaps: Vec::new(),
         height,
         what: what.into(),
     }

@@ -63,6 +63,8 @@ pub(super) struct Outcome {
     pub(super) parts: u64,
     pub(super) hashes_indexed: u64,
     pub(super) results_missing: u64,
+    /// Blocks that couldn't be judged: their meta, or a part of them, is missing or wrong.
+    pub(super) unjudged: u64,
     pub(super) attacks: u64,
     pub(super) evidence: Vec<Carried>,
     /// Entries of the transaction index that were found at their places.
@@ -80,6 +82,7 @@ impl Outcome {
             parts: 0,
             hashes_indexed: 0,
             results_missing: 0,
+            unjudged: 0,
             attacks: 0,
             evidence: Vec::new(),
             indexed_results: 0,
@@ -96,6 +99,7 @@ impl Outcome {
         self.parts += next.parts;
         self.hashes_indexed += next.hashes_indexed;
         self.results_missing += next.results_missing;
+        self.unjudged += next.unjudged;
         self.attacks += next.attacks;
         let room = EVIDENCE_MAX.saturating_sub(self.evidence.len());
         self.evidence.extend(next.evidence.into_iter().take(room));

@@ -11,7 +11,7 @@ use crate::cometbft::database::{self, Reader};
 use crate::cometbft::layout::{
     blockstore as block_table, state as state_table, tx_index as index_table,
 };
-use crate::cometbft::wire::block::BlockMeta;
+use crate::cometbft::wire::block::{Block, BlockMeta, Part};
 use crate::cometbft::wire::results::TxResult;
 use crate::course::Course;
 use std::sync::Mutex;
@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use transload_codec::decimal;
 use transload_codec::key::Fields;
 use transload_model::layout::{Layout, Placement};
-use transload_model::merkle::sha256;
+use transload_model::merkle::{leaf_hash, root_of, sha256};
 use transload_model::report::Verdict;
 use transload_store::{Error, KeyRange, Result, Scan};
 
@@ -199,14 +199,25 @@ fn extra_hash(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
         return Ok(Judged::Fits);
     }
     let height = decimal::parse(found.value).ok();
-    let meta = match height {
-        Some(height) if height < ctx.first => return Ok(Judged::Outside),
-        Some(height) => ctx.blocks.at(block_table::META, height)?,
-        None => None,
-    };
-    let meta = meta.as_deref().and_then(|meta| BlockMeta::decode(meta).ok());
-    if meta.is_some_and(|meta| meta.block_id.hash == found.canonical) {
-        return Ok(Judged::Fits);
+    if height.is_some_and(|height| height < ctx.first) {
+        return Ok(Judged::Outside);
+    }
+    if let Some(height) = height {
+        let kept = height <= ctx.last;
+        let meta = ctx.blocks.at(block_table::META, height)?;
+        let meta = meta.as_deref().and_then(|meta| BlockMeta::decode(meta).ok());
+        let fits = match meta {
+            Some(meta) if meta.block_id.hash == found.canonical => true,
+            // A meta that isn't there or is wrong was named, and says nothing of this entry.
+            Some(meta) if kept => {
+                let commit = ctx.blocks.at(block_table::COMMIT, height)?;
+                !ctx.may_judge(height, &meta, commit.as_deref())?
+            }
+            _ => kept,
+        };
+        if fits {
+            return Ok(Judged::Fits);
+        }
     }
     let what = "no block kept has this hash".to_owned();
     Ok(Judged::Wrong(checks::HASH_INDEX, height, what))
@@ -257,7 +268,6 @@ fn index_record(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
 
 /// Names the entries of the transaction index that no block has.
 fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
-    use super::super::wire::block::Block;
     let (check, height, place, hash) = match found.table {
         index_table::RESULT => match TxResult::decode(found.value) {
             Ok(indexed) => {
@@ -283,13 +293,8 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     let Some(height) = height.filter(|height| (ctx.first..=ctx.last).contains(height)) else {
         return Ok(Judged::Fits);
     };
-    let mut bytes = Vec::new();
-    for index in 0..super::block::PARTS_MAX {
-        let canonical = block_table::part_key(height, index);
-        let Some(value) = ctx.blocks.get(block_table::PART, &canonical)? else { break };
-        let Ok(part) = super::super::wire::block::Part::decode(&value) else { break };
-        bytes.extend_from_slice(part.bytes);
-    }
+    // A block that isn't whole was named, and says nothing of this entry.
+    let Some(bytes) = whole_block(ctx, height)? else { return Ok(Judged::Fits) };
     let has = Block::decode(&bytes)
         .ok()
         .and_then(|block| block.txs.get(place as usize).map(|tx| sha256(tx)))
@@ -299,6 +304,21 @@ fn extra_entry(ctx: &Ctx<'_>, found: &Found<'_>) -> Result<Judged> {
     }
     let what = format!("block {height} has no such transaction at index {place}");
     Ok(Judged::Wrong(check, Some(height), what))
+}
+
+/// A block's bytes, where its parts have the root in its meta.
+fn whole_block(ctx: &Ctx<'_>, height: u64) -> Result<Option<Vec<u8>>> {
+    let Some(stored) = ctx.whole_meta(height)? else { return Ok(None) };
+    let Ok(meta) = BlockMeta::decode(&stored) else { return Ok(None) };
+    let (mut bytes, mut leaves) = (Vec::new(), Vec::new());
+    for index in 0..meta.block_id.parts.total.min(super::block::PARTS_MAX) {
+        let canonical = block_table::part_key(height, index);
+        let Some(value) = ctx.blocks.get(block_table::PART, &canonical)? else { return Ok(None) };
+        let Ok(part) = Part::decode(&value) else { return Ok(None) };
+        leaves.push(leaf_hash(part.bytes));
+        bytes.extend_from_slice(part.bytes);
+    }
+    Ok((root_of(leaves) == meta.block_id.parts.hash).then_some(bytes))
 }
 
 /// Who scans, and who is told of it.

@@ -6,7 +6,7 @@ use super::results::results_with_hash;
 use super::sets::{self, Set, hash_after};
 use super::{Ctx, checks, finding};
 use crate::cometbft::database::{self, Reader};
-use crate::cometbft::layout::{StateLayout, blockstore as block_table, state as table};
+use crate::cometbft::layout::{StateLayout, state as table};
 use crate::cometbft::wire::block::BlockMeta;
 use crate::cometbft::wire::results::{LastResults, Results};
 use crate::cometbft::wire::shapes;
@@ -100,7 +100,7 @@ impl Tip<'_, '_> {
     }
 
     fn check_block(&mut self, state: &State<'_>) -> Result<()> {
-        let Some(meta) = self.ctx.blocks.at(block_table::META, self.height)? else { return Ok(()) };
+        let Some(meta) = self.ctx.whole_meta(self.height)? else { return Ok(()) };
         let Ok(meta) = BlockMeta::decode(&meta) else { return Ok(()) };
         self.expect(state.chain_id == meta.header.chain_id, "the state is of another chain");
         self.expect(
@@ -178,7 +178,7 @@ impl Tip<'_, '_> {
     /// The header above certifies app hash, results and parameters.
     fn check_above(&mut self, state: &State<'_>) -> Result<()> {
         let params = HashedParams::decode(state.params).map(|params| params.hash());
-        let above = self.ctx.blocks.at(block_table::META, self.height + 1)?;
+        let above = self.ctx.whole_meta(self.height + 1)?;
         let above = above.as_deref().map(BlockMeta::decode);
         if let Some(Ok(above)) = above {
             self.verdict.count(checks::APP_HASH, 1);
@@ -272,7 +272,7 @@ impl Tip<'_, '_> {
                  node was rolled back by a block, with the block removed"
             ));
         }
-        let certified = match self.ctx.blocks.at(block_table::META, at + 1)? {
+        let certified = match self.ctx.whole_meta(at + 1)? {
             Some(above) => {
                 BlockMeta::decode(&above).ok().map(|above| above.header.last_results_hash.to_vec())
             }

@@ -272,6 +272,7 @@ fn finding(
         database: DATABASE.to_owned(),
         table: Some(layout::table_name(table)),
         key: printable_key(key),
+        perhaps: Vec::new(),
         height,
         what: what.into(),
     }

@@ -269,9 +269,11 @@ fn find_absent(
 /// index tells which.
 fn name_culprit(store: &Store<'_>, suspect: &Suspect, verdict: &mut Verdict) -> Result<()> {
     let parent = &suspect.parent;
-    let mut leaves = Vec::new();
+    let (mut leaves, mut others) = (Vec::new(), Vec::new());
     for child in [parent.left, parent.right] {
-        if let Some((id, stored)) = store.read(child)?
+        let read = store.read(child)?;
+        others.extend(read.iter().map(|(id, _)| *id));
+        if let Some((id, stored)) = read
             && let Ok(node) = Node::decode(id, &stored)
             && let Body::Leaf { value } = node.body
             && !confirmed_by_fast_index(store, node.key, value)?
@@ -294,7 +296,8 @@ fn name_culprit(store: &Store<'_>, suspect: &Suspect, verdict: &mut Verdict) -> 
                  them was altered",
                 parent.id
             );
-            store.find_node(verdict, checks::NODE_HASH, parent.id, parent.version, what);
+            let one_of = (parent.id, others.as_slice());
+            store.find_one_of(verdict, checks::NODE_HASH, one_of, parent.version, what);
         }
     }
     Ok(())

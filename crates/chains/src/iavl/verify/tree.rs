@@ -8,7 +8,7 @@ use super::{
 use crate::iavl::keys::{NodeId, store_prefix};
 use crate::iavl::layout;
 use crate::iavl::node::Node;
-use transload_model::report::Verdict;
+use transload_model::report::{Verdict, printable_key};
 use transload_store::sort::{Sorter, Spool, Spooled};
 use transload_store::{KeyRange, Result};
 
@@ -103,12 +103,27 @@ impl<'a> Store<'a> {
         version: u64,
         what: impl Into<String>,
     ) {
-        let table = match id.version_and_nonce() {
+        self.find_one_of(verdict, check, (id, &[]), version, what);
+    }
+
+    /// Adds a finding about a node where another of its table may be the wrong one.
+    pub(super) fn find_one_of(
+        &self,
+        verdict: &mut Verdict,
+        check: &'static str,
+        (id, others): (NodeId, &[NodeId]),
+        version: u64,
+        what: impl Into<String>,
+    ) {
+        let table = |id: &NodeId| match id.version_and_nonce() {
             Some(_) => layout::NODE,
             None => layout::LEGACY_NODE,
         };
         let what = format!("store {}: {}", self.name, what.into());
-        verdict.find(finding(check, table, &self.key(id.bytes()), Some(version), what));
+        let mut found = finding(check, table(&id), &self.key(id.bytes()), Some(version), what);
+        let others = others.iter().filter(|other| table(other) == table(&id));
+        found.perhaps = others.map(|other| printable_key(&self.key(other.bytes()))).collect();
+        verdict.find(found);
     }
 }
 

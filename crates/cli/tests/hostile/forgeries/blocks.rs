@@ -186,7 +186,7 @@ fn record(home: &Home, table: usize, height: u64) -> Option<Vec<u8>> {
 }
 
 /// A record under a height with one bit of a field turned.
-fn turned(home: &Home, table: usize, height: u64, path: &[u32]) -> Option<Forged> {
+pub(super) fn turned(home: &Home, table: usize, height: u64, path: &[u32]) -> Option<Forged> {
     let mut value = record(home, table, height)?;
     let at = place(&value, path)?;
     value[at] ^= 1;
@@ -199,7 +199,7 @@ fn signature(home: &Home, table: usize, path: &[u32]) -> Option<Forged> {
     turned(home, table, home.middle(), path)
 }
 
-fn part(home: &Home, height: u64, index: u32, path: &[u32]) -> Option<Forged> {
+pub(super) fn part(home: &Home, height: u64, index: u32, path: &[u32]) -> Option<Forged> {
     let key = home.part_key(height, index);
     let mut value = home.entries(BLOCKS)[&key].clone();
     let at = place(&value, path)? + 7;

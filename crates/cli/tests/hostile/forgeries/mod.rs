@@ -9,6 +9,7 @@ mod blocks;
 mod campaign;
 mod home;
 mod records;
+mod settling;
 mod tip;
 mod uncovered;
 
