@@ -3,6 +3,7 @@
 //! Schema `transload.run.v1`, documented in `docs/formats/run-report.md`; u64 are strings.
 
 use crate::plan::{Estimate, Fate, Plan};
+use crate::transforming::PlannedTransform;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use transload_model::commitment::TableCommitment;
@@ -108,7 +109,10 @@ pub struct ReportDatabase {
     /// Its layout after; absent when that is the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_layout: Option<String>,
-    /// What it says, where it was converted as a whole.
+    /// What its entries went through, first to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<PlannedTransform>,
+    /// What it says that didn't change, where it was changed as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Meaning>,
     /// What was left out of it; absent when it was carried whole.
@@ -259,6 +263,7 @@ mod tests {
             to: Engine::Pebble2,
             fate,
             to_layout: None,
+            transforms: Vec::new(),
             meaning: None,
             trim: None,
             entries_compared: 1,

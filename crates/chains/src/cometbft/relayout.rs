@@ -110,7 +110,7 @@ fn reads_iavl_1(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
 /// Pruning moves the root of a version to nonce 0. Where it is a single leaf that a later version
 /// has as a child, the library looks for it there since 1.2.2 only; before, reading ends there as
 /// if it were the last key, and writing halts the node.
-fn prunes_badly(node: Option<&NodeBuild>) -> Option<String> {
+pub(crate) fn prunes_badly(node: Option<&NodeBuild>) -> Option<String> {
     let has = match node.and_then(|build| build.module(IAVL)) {
         Some(version) if release(version) >= PRUNES_WELL => return None,
         Some(version) => format!("the application's IAVL is {version}"),

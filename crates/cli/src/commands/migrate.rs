@@ -106,8 +106,7 @@ fn go_on(
             }
         });
         screen.finish();
-        let question = "The copy is verified. Put it in the place of the old databases?";
-        context.confirm(question, yes, Kind::Stopped)?;
+        context.confirm(&question(migration.plan()), yes, Kind::Stopped)?;
         migration.cut_over("the operator at the command line")?;
     }
     screen.finish();
@@ -115,6 +114,26 @@ fn go_on(
     let document = report::Document::new(migration.report()?, state);
     context.print(&document, || report::ending(migration, state));
     Ok(document.report.as_ref().map_or(Exit::Done, |report| exit_of(&report.verdict)))
+}
+
+/// What is asked before the swap, with what no transform leads back from.
+fn question(plan: Option<&Plan>) -> String {
+    let question = "The copy is verified. Put it in the place of the old databases?";
+    let databases = plan.map_or(&[][..], |plan| &plan.databases);
+    let one_way: Vec<String> = databases
+        .iter()
+        .filter(|database| database.moves())
+        .flat_map(|database| {
+            database.one_way().into_iter().map(|one| format!("{} ({})", database.name, one.id))
+        })
+        .collect();
+    if one_way.is_empty() {
+        return question.to_owned();
+    }
+    format!(
+        "{} go one way: only `transload rollback` leads back, until `finalize`. {question}",
+        one_way.join(", ")
+    )
 }
 
 fn tell(text: &str) {
