@@ -218,7 +218,7 @@ pub(crate) fn target_fault(operation: &'static str, error: transload_store::Erro
 
 /// Where a chunk's entries go.
 enum Sink<'a> {
-    Reshaped(Reshaping<'a>, Runs<'a>),
+    Reshaped(Box<Reshaping<'a>>, Runs<'a>),
     Bulk(Box<dyn ChunkLoad>),
     Batches { store: &'a dyn Store, batch: WriteBatch, batch_bytes_max: u64 },
 }
@@ -337,7 +337,7 @@ fn try_chunk(
     let (piece, batch_bytes_max) = (job.limits.chunk_bytes, job.limits.batch_bytes_max);
     let mut sink = match (job.rule, bulk) {
         (Some(rule), bulk) => Sink::Reshaped(
-            Reshaping::new(rule),
+            Box::new(Reshaping::new(rule)),
             Runs::new(job.target, bulk, piece, batch_bytes_max),
         ),
         (None, Some(bulk)) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),

@@ -124,7 +124,10 @@ fn is_planned(database: &str, planned: &[PlannedTransform], transform: &Transfor
             format!("{} -> {}", one.from, one.to),
         ),
         None => (
-            format!("the plan doesn't name transform {transform}"),
+            format!(
+                "the plan doesn't name transform {transform}: another transload made it, perhaps \
+                 an earlier one, whose plans name none"
+            ),
             planned.iter().map(PlannedTransform::label).collect::<Vec<_>>().join(", "),
         ),
     };
@@ -133,8 +136,8 @@ fn is_planned(database: &str, planned: &[PlannedTransform], transform: &Transfor
         .with("plan", then)
         .with("this transload", format!("{transform}: {} -> {}", transform.from, transform.to))
         .next(
-            "go on with the transload that made the plan, or `transload rollback HOME` and make \
-             a new plan",
+            "go on with the transload that made the plan, or make a new plan (after `transload \
+             rollback HOME`, where something was copied already)",
         ))
 }
 

@@ -347,7 +347,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryStore;
     use crate::{Scan, Store as _};
-    use transload_model::layout::RawLayout;
+    use transload_model::layout::{NoPhysicalForm, Placement, RawLayout, TableClass, TableSpec};
 
     /// Keys are a table's letter and a height; `a` below the limit is left out.
     #[derive(Debug)]
@@ -450,5 +450,65 @@ mod tests {
         assert_eq!(view.approximate_bytes(&KeyRange::all()).unwrap(), 0);
         let view = Trimmed::new(Arc::new(Unreadable), Arc::new(Below(6)), raw());
         assert!(view.cursor(&KeyRange::all()).is_err());
+    }
+
+    #[derive(Debug)]
+    struct Signed {
+        tables: [TableSpec; 1],
+    }
+
+    impl Layout for Signed {
+        fn id(&self) -> &'static str {
+            "signed"
+        }
+
+        fn tables(&self) -> &[TableSpec] {
+            &self.tables
+        }
+
+        fn place(&self, key: &[u8], _: &[u8], canonical: &mut Vec<u8>) -> Placement {
+            canonical.clear();
+            canonical.extend_from_slice(key);
+            Placement::Record { table: 0, stream: 0, ordered_prefix_bytes: None }
+        }
+
+        fn physical(
+            &self,
+            _: usize,
+            canonical: &[u8],
+            physical: &mut Vec<u8>,
+        ) -> std::result::Result<(), NoPhysicalForm> {
+            physical.clear();
+            physical.extend_from_slice(canonical);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_under_a_certificate_is_never_given_another_one() {
+        let name = TableName::new("signed").unwrap();
+        let spec = |class| TableSpec { name: name.clone(), class, about: "of the test" };
+        let view = |class| {
+            let layout = Arc::new(Signed { tables: [spec(class)] });
+            Trimmed::new(source(), Arc::new(Below(6)), layout)
+        };
+        let signed = view(TableClass::Authenticated);
+        let mut cursor = signed.cursor(&KeyRange::all()).unwrap();
+        let refused = loop {
+            match cursor.next() {
+                Ok(entry) => assert!(entry.is_some(), "nothing was refused"),
+                Err(error) => break error,
+            }
+        };
+        let alone = signed.get(b"first").unwrap_err();
+        let many = signed.get_many(&[b"first".to_vec()], &mut |_, _| ControlFlow::Continue(()));
+        for error in [refused, alone, many.unwrap_err()] {
+            assert_eq!(error.kind(), Kind::InvalidInput);
+            assert!(error.to_string().contains("under a certificate"), "{error}");
+        }
+        // What is left out keeps no value, and what is as it was may stay.
+        assert_eq!(signed.get(&[b'a', 5]).unwrap(), None);
+        assert_eq!(signed.get(&[b'a', 6]).unwrap(), Some(vec![6; 3]));
+        assert_eq!(view(TableClass::Derived).get(b"first").unwrap(), Some(vec![6]));
     }
 }

@@ -178,6 +178,13 @@ fn application_of_old(mut entries: Entries) -> Entries {
 }
 
 #[test]
+fn a_node_that_has_run_since_the_plan_changes_nothing_of_what_is_planned() {
+    let [then, now] = [40, 41].map(|last| KeepVersions { first: 30, last }.transform());
+    assert_eq!(then, now);
+    assert_ne!(then, KeepVersions { first: 31, last: 40 }.transform());
+}
+
+#[test]
 fn the_old_form_another_last_version_and_a_missing_node_are_refused() {
     let old = application_of_old(sample("grown-0.legacy"));
     let error = prune(&old, 20, 40).err().unwrap();

@@ -1,7 +1,7 @@
 //! Only the last versions of an application's state are carried: what is gone is listed, what stays
 //! is proven, and what is needed or can't be told apart is refused.
 
-use crate::homes::{Copy, Outcome, call, changed, helper, imprint, refuses};
+use crate::homes::{Copy, Outcome, call, changed, helper, imprint, refuses, transload};
 use serde_json::Value;
 use std::path::PathBuf;
 
@@ -95,6 +95,25 @@ fn the_last_versions_stay_whole_the_others_are_listed_and_come_back() {
         assert_eq!(nothing.code, 3, "{}", nothing.said);
         assert_eq!(call("rollback", &copy, &["--yes"]).code, 0);
         unchanged(&copy, &before);
+    }
+}
+
+#[test]
+fn two_plans_differ_in_the_version_that_is_the_first_and_in_what_is_agreed_to() {
+    let copy = Copy::of(HOME);
+    for kept in ["69", "70"] {
+        let planned = call("plan", &copy, &["--keep-versions", kept, "--json"]);
+        assert_eq!(planned.code, 0, "{}", planned.said);
+    }
+    let home = copy.home();
+    let home = home.to_str().unwrap();
+    let diff = transload(&["plan", "diff", home, "1", "2"]);
+    for line in [
+        "trim.keep_versions: 69 -> 70",
+        "trim.first_version: 250 -> 249",
+        "databases.[application.db].transforms.[keep-versions].consent: ",
+    ] {
+        assert!(diff.shown.contains(line), "no line {line}: {}", diff.shown);
     }
 }
 

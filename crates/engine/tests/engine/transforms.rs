@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use transload_engine::phase::{Phase, State};
 use transload_engine::{
-    ChunkLog as _, Kind, Migration, PlanRequest, PlannedTrim, Result, Watch, World, make_plan,
+    ChunkLog as _, Kind, Migration, Plan, PlanRequest, PlannedTrim, Result, Watch, World, make_plan,
 };
 use transload_model::layout::Layout;
 use transload_model::report::Verdict;
@@ -128,7 +128,7 @@ impl Profile for Transforming {
 }
 
 impl Transforming {
-    fn plan(&self, bench: &Bench) -> Result<transload_engine::Plan> {
+    fn plan(&self, bench: &Bench) -> Result<Plan> {
         let trim = PlannedTrim { drop: vec!["some".into()], ..PlannedTrim::default() };
         let request = PlanRequest { trim: Some(trim), ..bench.request() };
         make_plan(&request, &[self as &dyn Profile], &bench.engines, &bench.watch)
@@ -206,6 +206,31 @@ fn another_version_of_a_transform_goes_on_with_nothing_and_may_only_go_back() {
         migration.roll_back("the test").unwrap();
     });
     assert!(tree(&bench.home()) == before, "the home was changed");
+}
+
+#[test]
+fn a_plan_of_before_transforms_had_names_is_read_and_a_new_one_goes_on() {
+    let bench = Bench::new();
+    let before = tree(&bench.home());
+    let halves = Transforming { way: Way::Halves, version: 1 };
+    let mut plan = halves.plan(&bench).unwrap();
+    for database in &mut plan.databases {
+        database.transforms.clear();
+    }
+    assert_eq!(Plan::parse(&plan.text().unwrap()).unwrap(), plan);
+    halves.open(&bench, &bench.watch, |migration| {
+        migration.accept(plan).unwrap();
+        let error = migration.run_to_ready().unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        assert!(error.to_string().contains("doesn't name transform less 1"), "{error}");
+        assert_eq!(migration.state().unwrap(), State::In(Phase::Planned), "nothing was begun");
+    });
+    assert!(tree(&bench.home()) == before, "the home was changed");
+    let plan = halves.plan(&bench).unwrap();
+    halves.open(&bench, &bench.watch, |migration| {
+        migration.accept(plan).unwrap();
+        migration.run_to_ready().unwrap();
+    });
 }
 
 #[test]

@@ -46,7 +46,8 @@ pub(super) fn below(
             id: KEEP_HEIGHTS,
             version: KEEP_HEIGHTS_VERSION,
             from: layout.id().to_owned(),
-            to: format!("{}, heights {first} to {last}", layout.id()),
+            // Where they end isn't part of it: a node that has run since has more.
+            to: format!("{}, heights from {first}", layout.id()),
             way_back: WayBack::OneWay(format!(
                 "nothing makes what is of heights below {first} anew"
             )),

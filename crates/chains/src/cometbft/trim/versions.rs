@@ -4,7 +4,7 @@
 use super::OPERATION;
 use crate::cometbft::database::{self, APPLICATION};
 use crate::cometbft::home::{NodeBuild, snapshots_folder};
-use crate::cometbft::relayout::prunes_badly;
+use crate::cometbft::relayout::may_miss_nonce_0;
 use crate::iavl::convert::{self, has_old_form};
 use crate::iavl::prune::{self, KeepVersions};
 use crate::iavl::{ApplicationLayout, layout};
@@ -73,7 +73,13 @@ pub(super) fn below(
          all versions stays, as the SDK's own pruning leaves it",
         first - 1
     )];
-    notes.extend(prunes_badly(node));
+    notes.extend(may_miss_nonce_0(node).map(|has| {
+        format!(
+            "{has}: before 1.2.2 it misses a leaf at nonce 0 that a later version's tree has as a \
+             part (cosmos/iavl#1007). Its own pruning leaves such leaves as well, where the whole \
+             tree of a version was one leaf; have a later release open the state where it matters"
+        )
+    }));
     Ok(Some(DatabaseTrim {
         database: APPLICATION.to_owned(),
         transform: rule.transform(),
@@ -96,7 +102,7 @@ fn refuse_what_is_needed(
         && let Some(folder) = snapshots_folder(view.home)
     {
         needs.extend(snapshots::listed(&*metadata, folder)?.into_iter().map(|snapshot| {
-            let why = "a state-sync snapshot is of it, and whoever joins from that may ask for it";
+            let why = "a state-sync snapshot is of it, and the SDK's own pruning spares it";
             (snapshot.height, why.to_owned())
         }));
     }

@@ -146,7 +146,8 @@ impl Reform for KeepVersions {
             id: KEEP_VERSIONS,
             version: KEEP_VERSIONS_VERSION,
             from: id.to_owned(),
-            to: format!("{id}, versions {} to {}", self.first, self.last),
+            // Where it ends isn't part of it: a node that has run since has more.
+            to: format!("{id}, versions from {}", self.first),
             way_back: WayBack::OneWay(format!(
                 "nothing makes the state of versions below {} anew",
                 self.first

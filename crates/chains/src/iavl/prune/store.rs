@@ -57,7 +57,7 @@ impl fmt::Display for StoreGone {
         let (name, nodes, roots) = (printable_key(&self.store), self.nodes, self.roots);
         write!(
             f,
-            "store {name}: {nodes} nodes and {roots} roots that stood for older ones are left out"
+            "store {name}: {nodes} nodes and {roots} roots without a node of their own are left out"
         )?;
         if let Some((first, last)) = self
             .node_versions
