@@ -23,6 +23,9 @@ const HOMES: &str = "cosmos-simapp-sdk46";
 const KEPT: u64 = 20;
 const PRUNED_EVERY: u64 = 10;
 
+/// Versions that are carried where the others are left out; the node then prunes some of these.
+const LAST_VERSIONS: u64 = 15;
+
 /// Blocks of IAVL 1.x on nodes of 0.x: some stores have their roots unchanged over a few of them.
 const MIXED_BLOCKS: u64 = 8;
 
@@ -190,6 +193,45 @@ fn an_application_lives_on_its_converted_state_of_both_forms() {
 
         converts(&home);
         lives_on(&home, &known, &said, &info);
+    }
+}
+
+/// What is known of heights from `first` on.
+fn known_from(known: &Value, first: u64) -> Value {
+    let mut known = known.clone();
+    let balances = known["balances"].as_object_mut().unwrap();
+    balances.retain(|height, _| height.parse::<u64>().unwrap() >= first);
+    known
+}
+
+#[test]
+fn an_application_lives_on_the_last_versions_of_its_state() {
+    for name in archives(HOMES) {
+        let known = known_answers(&name);
+        let tip = known["last_height"].as_u64().unwrap();
+        let unconverted = unpack(&name);
+        let mut node = stands_still(&unconverted);
+        node.wait_for_height(tip);
+        let first = tip - LAST_VERSIONS + 1;
+        assert!(first_version(&known) < first, "there is nothing to leave out");
+        let mut said = stores::over(node.rpc, first_version(&known)..=tip);
+        node.stop();
+        said.retain(|version, _| *version >= first);
+
+        let home = unpack(&name);
+        let (way, kept) = (way(), LAST_VERSIONS.to_string());
+        let way: Vec<&str> = way.iter().map(String::as_str).collect();
+        let way = [&way[..], &["--keep-versions", &kept]].concat();
+        let before = home.contents();
+        transload("migrate", &home, &way);
+        transload("rollback", &home, &["--yes"]);
+        assert!(home.contents() == before, "not every byte came back");
+        transload("migrate", &home, &way);
+        let mut node = stands_still(&home);
+        let now = node.wait_for_height(tip);
+        assert_eq!(first_answered(&node, now), first, "it answers for what was left out");
+        node.stop();
+        lives_on(&home, &known_from(&known, first), &said, &known["abci_info"]);
     }
 }
 

@@ -2,9 +2,11 @@
 
 use crate::home::{NodeHome, known_answers};
 use crate::node::{Node, Software};
-use crate::program::transload;
-use crate::{answers, chain};
+use crate::program::{call, transload};
+use crate::sdk::SdkChain;
+use crate::{answers, bank, chain};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 /// The root of a table.
@@ -114,4 +116,66 @@ fn cometbft_0_38_starts_with_its_last_heights_serves_them_and_makes_blocks() {
 fn cometbft_1_starts_with_its_last_heights_in_either_layout_and_makes_blocks() {
     goes_on_with_its_last_heights(Software::CometBft1, &["--layout", "v2"]);
     goes_on_with_its_last_heights(Software::CometBft1, &["--drop", "tx_index"]);
+}
+
+/// Whether the application answers for a height.
+fn answers_for(node: &Node, address: &str, height: u64) -> bool {
+    let query = json!({
+        "path": "/cosmos.bank.v1beta1.Query/AllBalances",
+        "data": hex::encode([&[0x0a, u8::try_from(address.len()).unwrap()], address.as_bytes()].concat()),
+        "height": height.to_string(),
+    });
+    node.rpc.call("abci_query", &query).is_ok_and(|answer| answer["response"]["code"] == 0)
+}
+
+#[test]
+fn an_sdk_app_lives_on_the_last_versions_of_its_state_and_prunes_on() {
+    let chain = SdkChain::create();
+    let mut node = Node::start(&chain.home);
+    node.wait_for_height(2);
+    for _ in 0..5 {
+        chain.transfer(&mut node);
+    }
+    let tip = node.wait_for_height(12);
+    let balance =
+        |node: &Node, height: u64| bank::balance(node.rpc, &chain.receiver, &height.to_string());
+    let balances: BTreeMap<u64, Vec<u8>> =
+        (2..=tip).map(|height| (height, balance(&node, height))).collect();
+    node.stop();
+    let kept = ["--keep-versions", "8"];
+    let plan = transload("plan", &chain.home, &kept);
+    let first = plan["plan"]["trim"]["first_version"].as_u64().unwrap();
+    assert!(first > 2 && first < tip, "{first} to {tip}");
+    let begun = call("migrate", &chain.home, &kept);
+    assert_eq!(begun.code, Some(5), "nobody says yes: {}", begun.said);
+    // A node that runs in between has more versions, and the first that is kept is the same.
+    let mut node = Node::start(&chain.home);
+    let tip = node.wait_for_height(tip + 4);
+    node.stop();
+    transload("resume", &chain.home, &["--yes"]);
+
+    let mut node = Node::start(&chain.home);
+    node.wait_for_height(tip + 1);
+    for (height, known) in balances.range(first..) {
+        assert_eq!(&balance(&node, *height), known, "balance at height {height}");
+    }
+    assert!(!answers_for(&node, &chain.receiver, first - 1), "it answers for {}", first - 1);
+    assert!(answers_for(&node, &chain.receiver, first), "nobody answers for {first}");
+    chain.transfer(&mut node);
+    let now = node.rpc.height().unwrap();
+    assert!(Some(&balance(&node, now)) != balances.values().last(), "no transfer arrived");
+    node.stop();
+    transload("verify", &chain.home, &[]);
+
+    chain.home.edit_app_config(|config| {
+        config["pruning"] = toml_edit::value("custom");
+        config["pruning-keep-recent"] = toml_edit::value("2");
+        config["pruning-interval"] = toml_edit::value("10");
+    });
+    let mut node = Node::start(&chain.home);
+    node.wait_for_height(now + 12);
+    assert!(!answers_for(&node, &chain.receiver, first), "nothing was pruned");
+    chain.transfer(&mut node);
+    node.stop();
+    transload("verify", &chain.home, &[]);
 }

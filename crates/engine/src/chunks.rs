@@ -24,9 +24,28 @@ pub struct CopiedChunk {
     pub millis: u64,
     /// How often it was tried.
     pub tries: u32,
+    /// What transforms made of it; the journal has a table of its own for it.
+    #[serde(skip)]
+    pub made: Option<Made>,
+}
+
+/// What transforms made of a chunk on the way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Which ones, first to last, each with its version.
+    pub by: Vec<String>,
+    /// Entries that they gave.
+    pub entries: u64,
+    /// [`transload_store::ScanDigest`] of these, in the order in which they were given.
+    pub digest: [u8; 32],
 }
 
 impl CopiedChunk {
+    /// The transforms that made it.
+    pub(crate) fn made_by(&self) -> &[String] {
+        self.made.as_ref().map_or(&[], |made| &made.by)
+    }
+
     /// Whether what was read back of the target is what was copied.
     #[must_use]
     pub fn is_equal_to(&self, verified: &VerifiedChunk) -> bool {
@@ -230,7 +249,7 @@ mod tests {
         let layout = RawLayout::new(TableName::new("raw").unwrap());
         let tally = ChunkWalk::new(&layout).finish().unwrap();
         let receipt = ScanReceipt { entries: 0, bytes: 0, digest: [0; 32] };
-        CopiedChunk { receipt, tally: Some(tally), millis: 0, tries: 1 }
+        CopiedChunk { receipt, tally: Some(tally), millis: 0, tries: 1, made: None }
     }
 
     #[test]

@@ -140,6 +140,7 @@ pub fn convert(
         source: &*source.snapshot,
         layout: &*source.layout,
         rule: None,
+        made_by: &[],
         target: &*target,
         ranges: &ranges,
         tally: false,
@@ -166,6 +167,7 @@ pub fn convert(
         source: &*only(&again)?.snapshot,
         target: &*snapshot,
         layout: &*source.layout,
+        made_by: &[],
         ranges: &ranges,
         limits: request.limits,
     };

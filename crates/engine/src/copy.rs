@@ -5,11 +5,12 @@
 //! for done; memory is bounded by the limits, whatever the database's size.
 
 use crate::advance::Advance;
-use crate::chunks::{ChunkLog, CopiedChunk, for_each_chunk};
+use crate::chunks::{ChunkLog, CopiedChunk, Made, for_each_chunk};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::runs::Runs;
 use crate::tally::disorder;
+use crate::transforming::made_as_planned;
 use crate::watch::Watch;
 use std::time::{Duration, Instant};
 use transload_model::layout::Layout;
@@ -17,8 +18,8 @@ use transload_model::report::printable_key;
 use transload_model::walk::{ChunkTally, ChunkWalk};
 use transload_observe::{Event, Stage};
 use transload_store::{
-    BulkLoad, ChunkLoad, Durability, Effect, KeyRange, Reshape, ReshapePass, Scan, ScanReceipt,
-    Snapshot, Store, WriteBatch,
+    BulkLoad, ChunkLoad, Durability, Effect, KeyRange, PutEntry, Reshape, ReshapePass, Scan,
+    ScanDigest, ScanReceipt, Snapshot, Store, WriteBatch, refuse_another_value,
 };
 
 /// A chunk is tried this often when the store says that a retry can help, or that it doesn't
@@ -39,6 +40,8 @@ pub struct CopyJob<'a> {
     pub layout: &'a dyn Layout,
     /// How entries change on the way; `None` where they are carried as they are.
     pub rule: Option<&'a dyn Reshape>,
+    /// The transforms that the entries go through until they are written, `rule` being the last.
+    pub made_by: &'a [String],
     /// What is written.
     pub target: &'a dyn Store,
     /// The chunks, in physical order, without gaps.
@@ -74,6 +77,7 @@ pub fn copy_database(job: CopyJob<'_>, log: &dyn ChunkLog, watch: &Watch) -> Res
     for chunk in 0..job.ranges.len() as u64 {
         match log.copied(job.database, chunk)? {
             Some(copied) => {
+                made_as_planned(chunk, copied.made_by(), job.made_by)?;
                 totals.chunks_kept += 1;
                 totals.entries += copied.receipt.entries;
                 totals.bytes += copied.receipt.bytes;
@@ -147,13 +151,13 @@ fn copy_chunk(
     let (stage, database) = (Stage::Copying, job.database.to_owned());
     for tries in 1..=CHUNK_TRIES_MAX {
         match try_chunk(job, bulk, chunk, range, watch) {
-            Ok((receipt, tally)) => {
+            Ok((receipt, tally, made)) => {
                 watch.step("copy: chunk durable in the target");
                 let millis = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
                 log.record_copied(
                     &database,
                     chunk,
-                    &CopiedChunk { receipt, tally, millis, tries },
+                    &CopiedChunk { receipt, tally, millis, tries, made },
                 )?;
                 watch.step("copy: chunk recorded");
                 let (entries, bytes) = (receipt.entries, receipt.bytes);
@@ -214,7 +218,7 @@ pub(crate) fn target_fault(operation: &'static str, error: transload_store::Erro
 
 /// Where a chunk's entries go.
 enum Sink<'a> {
-    Reshaped(Box<dyn ReshapePass + 'a>, Runs<'a>),
+    Reshaped(Box<Reshaping<'a>>, Runs<'a>),
     Bulk(Box<dyn ChunkLoad>),
     Batches { store: &'a dyn Store, batch: WriteBatch, batch_bytes_max: u64 },
 }
@@ -227,7 +231,7 @@ impl Sink<'_> {
             fault
         };
         match self {
-            Sink::Reshaped(pass, runs) => reshaped(&mut **pass, key, value, runs, named),
+            Sink::Reshaped(reshaping, runs) => reshaped(reshaping, key, value, runs, named),
             Sink::Bulk(load) => load.put(key, value).map_err(named),
             Sink::Batches { store, batch, batch_bytes_max } => {
                 batch.put(key, value);
@@ -240,27 +244,73 @@ impl Sink<'_> {
         }
     }
 
-    fn commit(self) -> transload_store::Result<()> {
+    /// Makes everything durable; answers what became of entries that got another layout.
+    fn commit(self, by: &[String]) -> transload_store::Result<Option<Made>> {
         match self {
-            Sink::Reshaped(_, runs) => runs.commit(),
-            Sink::Bulk(load) => load.commit(),
+            Sink::Reshaped(reshaping, runs) => {
+                runs.commit()?;
+                return Ok(Some(reshaping.made(by)));
+            }
+            Sink::Bulk(load) => load.commit()?,
             // The last batch is written even when it is empty: its sync makes those before it
             // durable.
-            Sink::Batches { store, batch, .. } => store.write(&batch, Durability::Synced),
+            Sink::Batches { store, batch, .. } => store.write(&batch, Durability::Synced)?,
         }
+        Ok(None)
+    }
+}
+
+/// A stretch whose entries get another layout, and what they become.
+pub(crate) struct Reshaping<'a> {
+    pass: Box<dyn ReshapePass + 'a>,
+    source: &'a dyn Layout,
+    entries: u64,
+    digest: ScanDigest,
+}
+
+impl<'a> Reshaping<'a> {
+    /// Of entries that `rule` changes.
+    pub(crate) fn new(rule: &'a dyn Reshape) -> Self {
+        let digest = ScanDigest::default();
+        Self { pass: rule.pass(), source: rule.source(), entries: 0, digest }
+    }
+
+    /// Gives what becomes of an entry.
+    ///
+    /// # Errors
+    /// Those of the rule and of `put`; [`transload_store::Kind::InvalidInput`] for another value
+    /// where the entry's own is under a certificate.
+    pub(crate) fn entry(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        put: &mut PutEntry<'_>,
+    ) -> transload_store::Result<()> {
+        let Self { pass, source, entries, digest } = self;
+        pass.entry(key, value, &mut |run, new_key, new_value| {
+            refuse_another_value(*source, (key, value), new_value)?;
+            *entries += 1;
+            digest.push(new_key, new_value);
+            put(run, new_key, new_value)
+        })
+    }
+
+    /// What all of them have become.
+    pub(crate) fn made(self, by: &[String]) -> Made {
+        Made { by: by.to_vec(), entries: self.entries, digest: self.digest.finish() }
     }
 }
 
 /// Puts what becomes of an entry.
 fn reshaped(
-    pass: &mut dyn ReshapePass,
+    reshaping: &mut Reshaping<'_>,
     key: &[u8],
     value: &[u8],
     runs: &mut Runs<'_>,
     named: impl FnOnce(transload_store::Error) -> Fault,
 ) -> std::result::Result<(), Fault> {
     let mut written = true;
-    let put = pass.entry(key, value, &mut |run, key, value| {
+    let put = reshaping.entry(key, value, &mut |run, key, value| {
         runs.put(run, key, value).inspect_err(|_| written = false)
     });
     put.map_err(|error| {
@@ -272,20 +322,24 @@ fn reshaped(
     })
 }
 
+/// What was read of a chunk, its records where they are wanted, and what transforms made of it.
+type Tried = (ScanReceipt, Option<ChunkTally>, Option<Made>);
+
 fn try_chunk(
     job: &CopyJob<'_>,
     bulk: Option<&dyn BulkLoad>,
     chunk: u64,
     range: &KeyRange,
     watch: &Watch,
-) -> std::result::Result<(ScanReceipt, Option<ChunkTally>), Fault> {
+) -> std::result::Result<Tried, Fault> {
     let mut scan = Scan::new(job.source, range).map_err(Fault::source)?;
     let mut walk = job.tally.then(|| ChunkWalk::new(job.layout));
     let (piece, batch_bytes_max) = (job.limits.chunk_bytes, job.limits.batch_bytes_max);
     let mut sink = match (job.rule, bulk) {
-        (Some(rule), bulk) => {
-            Sink::Reshaped(rule.pass(), Runs::new(job.target, bulk, piece, batch_bytes_max))
-        }
+        (Some(rule), bulk) => Sink::Reshaped(
+            Box::new(Reshaping::new(rule)),
+            Runs::new(job.target, bulk, piece, batch_bytes_max),
+        ),
         (None, Some(bulk)) => Sink::Bulk(bulk.chunk(range).map_err(Fault::target)?),
         (None, None) => {
             Sink::Batches { store: job.target, batch: WriteBatch::new(), batch_bytes_max }
@@ -307,6 +361,10 @@ fn try_chunk(
     }
     let receipt = scan.receipt().map_err(Fault::source)?;
     let tally = walk.map(ChunkWalk::finish).transpose().map_err(disorder)?;
-    sink.commit().map_err(Fault::target)?;
-    Ok((receipt, tally))
+    let reshaped = sink.commit(job.made_by).map_err(Fault::target)?;
+    // Elsewhere the source itself is read through the transforms.
+    let seen =
+        || Made { by: job.made_by.to_vec(), entries: receipt.entries, digest: receipt.digest };
+    let made = reshaped.or_else(|| (!job.made_by.is_empty()).then(seen));
+    Ok((receipt, tally, made))
 }

@@ -66,14 +66,15 @@ impl Error {
         this.caused_by(error)
     }
 
-    /// A store that couldn't be read: only bytes that contradict themselves are a difference, and
-    /// whatever else failed says nothing about them.
+    /// A store that couldn't be read: bytes that contradict themselves, and entries
+    /// that can't be taken as they are, are a difference; whatever else failed says nothing about
+    /// them.
     #[must_use]
     pub fn reading(operation: &'static str, error: transload_store::Error) -> Self {
         let kind = match error.kind() {
-            transload_store::Kind::Corrupt | transload_store::Kind::UnknownFormat => {
-                Kind::Difference
-            }
+            transload_store::Kind::Corrupt
+            | transload_store::Kind::UnknownFormat
+            | transload_store::Kind::InvalidInput => Kind::Difference,
             _ => Kind::Stopped,
         };
         Self::store(kind, operation, error)

@@ -1,6 +1,7 @@
 //! How long a migration takes and how much space it needs, from a short sample read of the
 //! source. The plan says how the figures came about; the run's report says what it really was.
 
+use crate::copy::Reshaping;
 use crate::error::{Error, Kind, Result};
 use crate::plan::Estimate;
 use crate::tally::aligned_ranges;
@@ -10,7 +11,7 @@ use transload_model::engine::Engine;
 use transload_model::layout::Layout;
 use transload_model::walk::ChunkWalk;
 use transload_observe::PaceLimits;
-use transload_store::{Judged, KeyRange, Reshape, Scan, Snapshot, Trim};
+use transload_store::{Judged, KeyRange, Reshape, Scan, Snapshot, Trim, refuse_another_value};
 
 /// A sample of one database ends after this many bytes.
 const SAMPLE_BYTES_MAX: u64 = 16 << 20;
@@ -143,7 +144,7 @@ fn sample_place(
     let fault = |error| Error::reading("read a sample", error);
     let mut scan = Scan::new(snapshot, range).map_err(fault)?;
     let mut walk = ChunkWalk::new(layout);
-    let mut pass = way.reshape.map(Reshape::pass);
+    let mut pass = way.reshape.map(Reshaping::new);
     let mut bytes = 0;
     while let Some((key, value)) = scan.next().map_err(fault)? {
         watch.go_on("read a sample")?;
@@ -151,12 +152,15 @@ fn sample_place(
         let _ = walk.push(key, value);
         let length = (key.len() + value.len()) as u64;
         let judged = way.trim.map(|trim| trim.judge(key, value));
+        let refused = |error| Error::store(Kind::Refused, "try the transforms", error);
+        if let Some(Judged::Becomes(other)) = &judged {
+            refuse_another_value(layout, (key, value), other).map_err(refused)?;
+        }
         if !matches!(judged, Some(Judged::LeftOut { .. })) {
             sample.entries_carried += 1;
             sample.bytes_carried += length;
             if let Some(pass) = &mut pass {
-                pass.entry(key, value, &mut |_, _, _| Ok(()))
-                    .map_err(|error| Error::store(Kind::Refused, "try the layout", error))?;
+                pass.entry(key, value, &mut |_, _, _| Ok(())).map_err(refused)?;
             }
         }
         bytes += length;

@@ -140,7 +140,7 @@ fn fields(plan: &Plan) -> Result<BTreeMap<String, String>> {
     Ok(fields)
 }
 
-/// Tables in arrays go by their `name` or `path` where they have one, so that an added
+/// Tables in arrays go by their `name`, `path` or `id` where they have one, so that an added
 /// database doesn't show as a change of all that follow.
 fn flatten(path: &str, value: &toml::Value, fields: &mut BTreeMap<String, String>) {
     let join = |part: &str| {
@@ -157,6 +157,7 @@ fn flatten(path: &str, value: &toml::Value, fields: &mut BTreeMap<String, String
                 let name = item
                     .get("name")
                     .or_else(|| item.get("path"))
+                    .or_else(|| item.get("id"))
                     .and_then(toml::Value::as_str)
                     .map_or_else(|| index.to_string(), |name| format!("[{name}]"));
                 flatten(&join(&name), item, fields);

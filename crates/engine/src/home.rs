@@ -15,8 +15,8 @@ use transload_model::record::TableName;
 use transload_model::report::Verdict;
 use transload_observe::{Event, Stage};
 use transload_store::{
-    AppState, ChainFacts, Database, DatabaseTrim, Engines, Holder, Home, HomeView, Opener, Profile,
-    Recognised, Reform, Snapshot, Store, VerifyOptions,
+    AppState, ChainFacts, Database, DatabaseTrim, Engines, GoneEntries, Holder, Home, HomeView,
+    Opener, Profile, Recognised, Reform, Snapshot, Store, VerifyOptions,
 };
 
 /// How to open.
@@ -37,7 +37,7 @@ pub struct OpenDatabase {
     /// What its files say.
     pub recognised: Recognised,
     /// How its entries map to records.
-    pub layout: Box<dyn Layout>,
+    pub layout: Arc<dyn Layout>,
     /// A view that doesn't move.
     pub snapshot: Arc<dyn Snapshot>,
     /// Who was writing it when it was opened.
@@ -54,18 +54,21 @@ impl OpenDatabase {
     fn whole(opened: OpenedStore, layout: Box<dyn Layout>, snapshot: Arc<dyn Snapshot>) -> Self {
         let OpenedStore { database, recognised, holder, store } = opened;
         let (reformed, trimmed) = (None, None);
+        let layout = layout.into();
         Self { database, recognised, layout, snapshot, holder, reformed, trimmed, store }
     }
 }
 
 /// A database that is converted as a whole.
 pub(crate) struct Reformed {
-    /// By this rule.
-    pub(crate) rule: Box<dyn Reform>,
+    /// By this rule; the last one, where there are several.
+    pub(crate) rule: Arc<dyn Reform>,
     /// As it stands on the disk.
     pub(crate) original: Arc<dyn Snapshot>,
     /// What a person should know of it.
     pub(crate) notes: Vec<String>,
+    /// What is left out on the way, where that was asked for.
+    pub(crate) left_out: Option<GoneEntries>,
 }
 
 /// A database of which something is left out.

@@ -4,10 +4,10 @@
 //! one process owns it (redb's lock); a journal of an older transload is read, one of a newer is
 //! refused; it belongs to one home and to one plan at a time.
 //!
-//! Tables: `meta` (text to JSON), `ranges` and `chunks` (attempt, database, chunk to postcard),
+//! Tables: `meta` (text to JSON), `ranges`, `chunks` and `made` (attempt, database, chunk to postcard),
 //! `steps` and `events` (number to JSON).
 
-use crate::chunks::{ChunkLog, CopiedChunk, VerifiedChunk, not_copied};
+use crate::chunks::{ChunkLog, CopiedChunk, Made, VerifiedChunk, not_copied};
 use crate::convert::move_to_where_nothing_is;
 use crate::error::{Error, Kind, Result};
 use crate::identity::HomeIdentity;
@@ -43,6 +43,8 @@ const CHUNKS: TableDefinition<'_, ChunkKey, Bytes> = TableDefinition::new("chunk
 const TARGET_RANGES: TableDefinition<'_, (u64, &str), Bytes> =
     TableDefinition::new("target_ranges");
 const TARGET_CHUNKS: TableDefinition<'_, ChunkKey, Bytes> = TableDefinition::new("target_chunks");
+// What transforms made of a chunk, where there are some; made like the two above.
+const MADE: TableDefinition<'_, ChunkKey, Bytes> = TableDefinition::new("made");
 const STEPS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("steps");
 const EVENTS: TableDefinition<'_, u64, Bytes> = TableDefinition::new("events");
 
@@ -447,6 +449,13 @@ impl Journal {
         value.map(|value| unpack(value.value())).transpose()
     }
 
+    fn made(&self, attempt: u64, database: &str, chunk: u64) -> Result<Option<Made>> {
+        let tx = self.db.begin_read().map_err(fault)?;
+        let Some(made) = if_made(tx.open_table(MADE))? else { return Ok(None) };
+        let value = made.get((attempt, database, chunk)).map_err(fault)?;
+        value.map(|value| unpack(value.value())).transpose()
+    }
+
     fn set_chunk(
         &self,
         attempt: u64,
@@ -456,6 +465,12 @@ impl Journal {
     ) -> Result<()> {
         let packed = pack(entry)?;
         let tx = self.write()?;
+        if let ChunkEntry::Copied(CopiedChunk { made: Some(made), .. }) = entry {
+            tx.open_table(MADE)
+                .map_err(fault)?
+                .insert((attempt, database, chunk), pack(made)?.as_slice())
+                .map_err(fault)?;
+        }
         tx.open_table(CHUNKS)
             .map_err(fault)?
             .insert((attempt, database, chunk), packed.as_slice())
@@ -483,7 +498,10 @@ pub struct AttemptChunks<'a> {
 impl ChunkLog for AttemptChunks<'_> {
     fn copied(&self, database: &str, chunk: u64) -> Result<Option<CopiedChunk>> {
         Ok(match self.journal.chunk(self.attempt, database, chunk)? {
-            Some(ChunkEntry::Copied(copied) | ChunkEntry::Verified(copied, _)) => Some(copied),
+            Some(ChunkEntry::Copied(copied) | ChunkEntry::Verified(copied, _)) => {
+                let made = self.journal.made(self.attempt, database, chunk)?;
+                Some(CopiedChunk { made, ..copied })
+            }
             Some(ChunkEntry::Failed(_)) | None => None,
         })
     }

@@ -43,11 +43,12 @@ mod status;
 mod suspects;
 mod swap;
 mod tally;
+mod transforming;
 mod trimming;
 mod verify;
 mod watch;
 
-pub use chunks::{ChunkLog, CopiedChunk, MemoryLog, VerifiedChunk};
+pub use chunks::{ChunkLog, CopiedChunk, Made, MemoryLog, VerifiedChunk};
 pub use compare::{Comparison, KeyDifference, TableDifference, compare, compare_keys};
 pub use control::{Answer, ChangePace, ControlServer, Request, ask};
 pub use convert::{Conversion, ConvertRequest, convert, refuse_inside_the_source};
@@ -93,5 +94,6 @@ pub use status::{
 };
 pub use swap::{Disk, FileSwap, RealDisk};
 pub use tally::{DatabaseTally, TallyOptions, aligned_ranges, tally, tally_range};
+pub use transforming::PlannedTransform;
 pub use verify::{VerifiedDatabase, VerifyJob, verify_database};
 pub use watch::{Cancel, StepHook, StepLog, Watch};

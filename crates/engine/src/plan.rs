@@ -9,6 +9,7 @@ use crate::invariant::Invariant;
 use crate::limits::Limits;
 use crate::moves::{Move, SwapMethod};
 use crate::settlement::PlannedSettlement;
+use crate::transforming::PlannedTransform;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use transload_model::engine::Engine;
@@ -89,13 +90,21 @@ pub struct PlannedTrim {
     /// The first of these, below which nothing is carried; absent when there is nothing below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_height: Option<u64>,
+    /// How many versions of the application's state are to be kept, the last ones when the plan
+    /// was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keep_versions: Option<u64>,
+    /// The first of these, below which nothing is carried; absent when there is nothing below.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_version: Option<u64>,
 }
 
 impl PlannedTrim {
     /// Whether the same was asked.
     #[must_use]
     pub fn asks_for_what(&self, other: &Self) -> bool {
-        (&self.drop, self.keep_heights) == (&other.drop, other.keep_heights)
+        (&self.drop, self.keep_heights, self.keep_versions)
+            == (&other.drop, other.keep_heights, other.keep_versions)
     }
 }
 
@@ -278,6 +287,9 @@ pub struct PlannedDatabase {
     pub target_guarantees: Option<Guarantees>,
     /// Which promises become weaker.
     pub weaker: Vec<Weakness>,
+    /// What its entries go through on the way, first to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<PlannedTransform>,
     /// Its tables.
     pub tables: Vec<PlannedTable>,
 }
@@ -345,6 +357,17 @@ impl PlannedDatabase {
     /// Whether its entries become other ones than they were.
     fn changes_within(&self) -> bool {
         self.to_layout.is_some() || self.trimmed
+    }
+
+    /// The names and versions of its transforms.
+    pub(crate) fn made_by(&self) -> Vec<String> {
+        self.transforms.iter().map(PlannedTransform::label).collect()
+    }
+
+    /// Its transforms after which no other leads back.
+    #[must_use]
+    pub fn one_way(&self) -> Vec<&PlannedTransform> {
+        self.transforms.iter().filter(|one| one.consent.is_some()).collect()
     }
 }
 
@@ -429,6 +452,7 @@ impl Plan {
         parts.extend(self.to_layout.iter().map(|layout| format!("layout {layout}")));
         if let (true, Some(trim)) = (trimmed, &self.trim) {
             parts.extend(trim.first_height.map(|first| format!("heights from {first}")));
+            parts.extend(trim.first_version.map(|first| format!("versions from {first}")));
             parts.extend(trim.drop.iter().map(|name| format!("no {name}")));
         }
         parts.join(", ")
@@ -493,6 +517,9 @@ impl Plan {
             if database.from == self.engine && !database.changes_within() {
                 return refuse(format!("{} moves to the engine that it has", database.name));
             }
+            if let Some(wrong) = database.transforms.iter().find_map(PlannedTransform::wrong) {
+                return refuse(format!("{}: {wrong}", database.name));
+            }
             if database.to_layout.as_ref() == Some(&database.layout) {
                 return refuse(format!("{} goes to the layout that it has", database.name));
             }
@@ -526,6 +553,7 @@ fn is_plain_path(name: &str) -> bool {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use transload_store::WayBack;
 
     pub(crate) fn plan() -> Plan {
         let database = |name: &str, fate| PlannedDatabase {
@@ -544,6 +572,7 @@ pub(crate) mod tests {
             source_guarantees: None,
             target_guarantees: None,
             weaker: Vec::new(),
+            transforms: Vec::new(),
             tables: Vec::new(),
         };
         Plan {
@@ -644,6 +673,19 @@ pub(crate) mod tests {
         let mut trimmed = plan();
         trimmed.databases[0].trimmed = true;
         assert!(refusal(&trimmed.text().unwrap()).contains("nobody asked"));
+        let drop = PlannedTransform {
+            id: "drop".into(),
+            version: 1,
+            from: "raw".into(),
+            to: "nothing".into(),
+            way_back: WayBack::OneWay("it is gone".into()),
+            consent: None,
+        };
+        trimmed.databases[0].transforms = vec![drop.clone()];
+        assert!(refusal(&trimmed.text().unwrap()).contains("nobody has agreed"));
+        trimmed.databases[0].transforms =
+            vec![PlannedTransform { consent: Some("asked".into()), ..drop }];
+        assert!(refusal(&trimmed.text().unwrap()).contains("nobody asked"));
         let drop = vec!["tx_index".into()];
         trimmed.trim = Some(PlannedTrim { drop, ..PlannedTrim::default() });
         let again = Plan::parse(&trimmed.text().unwrap()).unwrap();
@@ -651,6 +693,9 @@ pub(crate) mod tests {
         let mut other = trimmed.clone();
         other.trim = Some(PlannedTrim::default());
         assert_ne!(other.digest().unwrap(), trimmed.digest().unwrap());
+        let mut newer = trimmed.clone();
+        newer.databases[0].transforms[0].version = 2;
+        assert_ne!(newer.digest().unwrap(), trimmed.digest().unwrap());
         trimmed.databases[2].trimmed = true;
         assert!(refusal(&trimmed.text().unwrap()).contains("other.db stays and loses something"));
     }

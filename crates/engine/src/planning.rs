@@ -15,6 +15,7 @@ use crate::plan::{
 };
 use crate::relayout::{Wishes, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
 use crate::settlement::PlannedSettlement;
+use crate::transforming::{PlannedTransform, transforms};
 use crate::trimming::trims;
 use crate::watch::Watch;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
@@ -24,7 +25,8 @@ use std::path::{Path, PathBuf};
 use transload_model::engine::Engine;
 use transload_observe::{Event, Stage};
 use transload_store::{
-    AppState, Database, DatabaseTrim, Engines, Home, LayoutWish, Profile, Reshape, Weakness,
+    AppState, Database, DatabaseTrim, Engines, Home, LayoutWish, Profile, Reshape, Transform,
+    Weakness,
 };
 
 /// What to plan.
@@ -186,7 +188,7 @@ pub fn make_plan(
         };
         let way = OnTheWay {
             reshape: rule.as_ref().map(|rule| rule as &dyn Reshape),
-            trim: trims.of(name).map(|trim| &*trim.rule),
+            trim: trims.of(name).and_then(|trim| trim.rule.entries()).map(|rule| &**rule),
         };
         let sample = sample(&*database.snapshot, &*database.layout, way, watch)
             .map_err(|error| error.with("database", name))?;
@@ -332,6 +334,21 @@ fn one_way(wishes: &Wishes) -> Option<String> {
     ))
 }
 
+/// What a database goes through, with what somebody has asked for in so many words.
+fn planned_transforms(
+    request: &PlanRequest,
+    open: &OpenDatabase,
+    wish: Option<&LayoutWish>,
+    trim: Option<&DatabaseTrim>,
+) -> Result<Vec<PlannedTransform>> {
+    let asked = |transform: &Transform| match (trim, &request.layout) {
+        (Some(trim), _) if trim.transform == *transform => trim.asked.clone(),
+        (_, layout) => format!("--layout {}", layout.as_deref().unwrap_or_default()),
+    };
+    let all = transforms(&*open.layout, wish, trim)?;
+    Ok(all.into_iter().map(|one| PlannedTransform::of(one.clone(), &asked(&one))).collect())
+}
+
 fn plan_database(
     request: &PlanRequest,
     target_engine: Engine,
@@ -341,7 +358,7 @@ fn plan_database(
 ) -> Result<PlannedDatabase> {
     let database = &open.database;
     let from = engine_of(database, open.recognised.engine);
-    let to_layout = wish.and_then(LayoutWish::target_id).map(str::to_owned);
+    let to_layout = wish.and_then(LayoutWish::target_id);
     let fate = fate(request, database, from, to_layout.is_some() || trim.is_some());
     let to_layout = to_layout.filter(|_| fate == Fate::Moves);
     let source = open.store().guarantees();
@@ -380,6 +397,11 @@ fn plan_database(
         layout: open.layout.id().to_owned(),
         to_layout,
         trimmed: trim.is_some(),
+        transforms: if fate == Fate::Moves {
+            planned_transforms(request, open, wish, trim)?
+        } else {
+            Vec::new()
+        },
         known: database.known,
         bytes_on_disk: open.recognised.bytes_on_disk,
         bytes_estimate: None,

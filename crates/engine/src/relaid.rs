@@ -7,10 +7,11 @@
 
 use crate::advance::Advance;
 use crate::chunks::{ChunkLog, VerifiedChunk, for_each_chunk, not_copied};
-use crate::copy::{estimate, range_of};
+use crate::copy::{Reshaping, estimate, range_of};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::tally::disorder;
+use crate::transforming::made_as_planned;
 use crate::verify::{NAMED_KEYS_MAX, VerifiedDatabase, covers_everything};
 use crate::watch::Watch;
 use transload_model::commitment::TableCommitment;
@@ -32,6 +33,8 @@ pub struct RelaidJob<'a> {
     pub target: &'a dyn Snapshot,
     /// The rule by which it was copied.
     pub rule: &'a dyn Reshape,
+    /// The transforms that its entries have gone through, that rule being the last.
+    pub made_by: &'a [String],
     /// The source's chunks, as they were copied: its whole keyspace, without gaps.
     pub ranges: &'a [KeyRange],
     /// The target's chunks: its whole keyspace, without gaps.
@@ -109,12 +112,30 @@ fn read_source(job: &RelaidJob<'_>, chunk: u64, log: &dyn ChunkLog, watch: &Watc
     let copied = log.copied(job.database, chunk)?.ok_or_else(|| not_copied(job.database, chunk))?;
     let line = job.database.to_owned();
     let reading = Reading { line: &line, chunk, operation: "read the source again", watch };
+    made_as_planned(chunk, copied.made_by(), job.made_by)?;
     let mut walk = ChunkWalk::new(job.rule.source());
-    let receipt =
-        reading.all(job.source, range, |key, value| walk.push(key, value).map_err(disorder))?;
+    let mut reshaping = Reshaping::new(job.rule);
+    let receipt = reading.all(job.source, range, |key, value| {
+        walk.push(key, value).map_err(disorder)?;
+        reshaping
+            .entry(key, value, &mut |_, _, _| Ok(()))
+            .map_err(|error| Error::store(Kind::Difference, "change the layout again", error))
+    })?;
+    let made = reshaping.made(job.made_by);
     let verified = VerifiedChunk { receipt, tally: walk.finish().map_err(disorder)? };
-    if !copied.is_equal_to(&verified) {
-        let why = "the source is not what it was when it was copied";
+    let wrong = if !copied.is_equal_to(&verified) {
+        Some("the source is not what it was when it was copied".to_owned())
+    } else if copied.made != Some(made) {
+        Some(format!(
+            "transform {} isn't deterministic: it makes other entries of the same ones than it \
+             did when they were copied",
+            job.rule.transform()
+        ))
+    } else {
+        None
+    };
+    if let Some(why) = wrong {
+        let why = why.as_str();
         log.record_failed(job.database, chunk, why)?;
         watch.step("verify: failed chunk recorded");
         let (stage, database) = (Stage::Verifying, line);

@@ -170,7 +170,7 @@ pub(crate) fn planned_wish(
     }
     let asked = plan.to_layout.as_deref().unwrap_or_default();
     let wish = ask(profile, home, open, asked)?;
-    if wish.target_id() == Some(to) {
+    if wish.target_id().as_ref() == Some(to) {
         return Ok(Some(wish));
     }
     Err(other(format!("{asked} doesn't mean {to} for it, as the plan says")))

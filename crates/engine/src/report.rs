@@ -4,6 +4,7 @@
 
 use crate::plan::{Estimate, Fate, Plan};
 use crate::settlement::SettledRecord;
+use crate::transforming::PlannedTransform;
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::path::PathBuf;
@@ -124,7 +125,10 @@ pub struct ReportDatabase {
     /// Its layout after; absent when that is the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to_layout: Option<String>,
-    /// What it says, where it was converted as a whole.
+    /// What its entries went through, first to last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<PlannedTransform>,
+    /// What it says that didn't change, where it was changed as a whole.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub meaning: Option<Meaning>,
     /// What was left out of it; absent when it was carried whole.
@@ -287,6 +291,7 @@ mod tests {
             to: Engine::Pebble2,
             fate,
             to_layout: None,
+            transforms: Vec::new(),
             meaning: None,
             trim: None,
             entries_compared: 1,

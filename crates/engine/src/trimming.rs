@@ -6,7 +6,7 @@ use crate::home::{OpenDatabase, OpenHome};
 use crate::plan::{Plan, PlannedDatabase, PlannedTrim, PlannedVerify};
 use crate::planning::PlanRequest;
 use std::collections::BTreeMap;
-use transload_store::{DatabaseTrim, HomeView, KeyRange, Profile, TrimWish};
+use transload_store::{DatabaseTrim, HomeView, KeyRange, Profile, TrimWish, VersionChoice};
 
 const OPERATION: &str = "look for what to leave out";
 
@@ -58,8 +58,12 @@ pub(crate) fn trims(
         Some(kept) => first_height(kept, open, &mut trims.notices)?,
         None => None,
     };
-    let trim = PlannedTrim { first_height, ..asked.clone() };
-    let found = ask(profile, open.view(), &trim, &request.verify)?;
+    let first_version = match asked.keep_versions {
+        Some(kept) => first_version(kept, profile, open, &mut trims.notices)?,
+        None => None,
+    };
+    let trim = PlannedTrim { first_height, first_version, ..asked.clone() };
+    let found = ask(profile, open.view(), (&trim, request.layout.as_deref()), &request.verify)?;
     trims.planned = Some(trim);
     for found in found {
         let Some(database) = open.database(&found.database) else { continue };
@@ -85,17 +89,47 @@ fn first_height(kept: u64, open: &OpenHome<'_>, notices: &mut Vec<String>) -> Re
     if kept == 0 {
         return refuse("--keep-heights 0 would leave nothing of the chain");
     }
-    // `last - kept + 1`, where there is one.
-    match last.checked_sub(kept - 1).filter(|from| *from > first) {
-        Some(from) => Ok(Some(from)),
-        None => {
-            notices.push(format!(
-                "the home keeps the heights {first} to {last}, no more than the {kept} of \
-                 --keep-heights: there is nothing to leave out"
-            ));
-            Ok(None)
-        }
+    let from = first_of_the_last(kept, (first, last));
+    if from.is_none() {
+        notices.push(format!(
+            "the home keeps the heights {first} to {last}, no more than the {kept} of \
+             --keep-heights: there is nothing to leave out"
+        ));
     }
+    Ok(from)
+}
+
+/// The first of the last versions of the application's state; `None` when the home has no others.
+fn first_version(
+    kept: u64,
+    profile: &dyn Profile,
+    open: &OpenHome<'_>,
+    notices: &mut Vec<String>,
+) -> Result<Option<u64>> {
+    let refuse = |what: &str| Err(Error::new(Kind::Refused, OPERATION, what));
+    if kept == 0 {
+        return refuse("--keep-versions 0 would leave nothing of the application's state");
+    }
+    let found = profile.kept_versions(open.view());
+    let found = found.map_err(|error| Error::reading(OPERATION, error))?;
+    let Some((first, last)) = found else {
+        return refuse(
+            "the home keeps no versions of an application's state, so none can be left out",
+        );
+    };
+    let from = first_of_the_last(kept, (first, last));
+    if from.is_none() {
+        notices.push(format!(
+            "the home keeps the versions {first} to {last} of the application's state, no more \
+             than the {kept} of --keep-versions: there is nothing to leave out"
+        ));
+    }
+    Ok(from)
+}
+
+/// `last - kept + 1`, where there is one and something below it.
+fn first_of_the_last(kept: u64, (first, last): (u64, u64)) -> Option<u64> {
+    last.checked_sub(kept - 1).filter(|from| *from > first)
 }
 
 fn is_empty(database: &OpenDatabase) -> Result<bool> {
@@ -109,13 +143,19 @@ fn is_empty(database: &OpenDatabase) -> Result<bool> {
 fn ask(
     profile: &dyn Profile,
     view: HomeView<'_>,
-    trim: &PlannedTrim,
+    (trim, layout): (&PlannedTrim, Option<&str>),
     verify: &PlannedVerify,
 ) -> Result<Vec<DatabaseTrim>> {
     let wish = TrimWish {
         drop: trim.drop.clone(),
         first_height: trim.first_height,
+        first_version: trim.first_version,
         trust_height: verify.trust_height,
+        versions: match &verify.versions {
+            VersionChoice::Listed(versions) => versions.clone(),
+            VersionChoice::All | VersionChoice::Latest => Vec::new(),
+        },
+        layout: layout.map(str::to_owned),
     };
     profile.trims(view, &wish).map_err(|error| match error.kind() {
         transload_store::Kind::InvalidInput => Error::store(Kind::Usage, OPERATION, error),
@@ -138,7 +178,7 @@ pub(crate) fn planned_trims(
     let (Some(trim), true) = (&plan.trim, trimmed().next().is_some()) else {
         return Ok(BTreeMap::new());
     };
-    let found = ask(profile, open.view(), trim, &plan.verify)?;
+    let found = ask(profile, open.view(), (trim, plan.to_layout.as_deref()), &plan.verify)?;
     let mut found: BTreeMap<_, _> =
         found.into_iter().map(|one| (one.database.clone(), one)).collect();
     let mut rules = BTreeMap::new();

@@ -10,6 +10,7 @@ use crate::copy::{estimate, range_of};
 use crate::error::{Error, Kind, Result};
 use crate::limits::Limits;
 use crate::tally::disorder;
+use crate::transforming::made_as_planned;
 use crate::watch::Watch;
 use transload_model::commitment::TableCommitment;
 use transload_model::layout::{Layout, Placement};
@@ -33,6 +34,8 @@ pub struct VerifyJob<'a> {
     pub target: &'a dyn Snapshot,
     /// How entries map to records.
     pub layout: &'a dyn Layout,
+    /// The transforms through which the source is seen.
+    pub made_by: &'a [String],
     /// The chunks that were copied: the whole keyspace, without gaps.
     pub ranges: &'a [KeyRange],
     /// The limits.
@@ -189,10 +192,17 @@ pub(crate) fn covers_everything(ranges: &[KeyRange]) -> Result<()> {
 fn verify_chunk(job: &VerifyJob<'_>, chunk: u64, log: &dyn ChunkLog, watch: &Watch) -> Result<()> {
     let range = range_of(job.ranges, chunk)?;
     let copied = log.copied(job.database, chunk)?.ok_or_else(|| not_copied(job.database, chunk))?;
+    made_as_planned(chunk, copied.made_by(), job.made_by)?;
     let (target, tally) = read_back(job, chunk, range, watch)?;
     let source = digest_only(job, chunk, range, target, watch)?;
     let (stage, database) = (Stage::Verifying, job.database.to_owned());
-    let why = if source != copied.receipt {
+    let why = if source != copied.receipt && !job.made_by.is_empty() {
+        &format!(
+            "what {} makes of the source isn't what it made when the chunk was copied, and the \
+             source's files are what they were: it isn't deterministic",
+            job.made_by.join(", ")
+        )
+    } else if source != copied.receipt {
         "the source is not what it was when it was copied"
     } else if target != source {
         "the target read back from disk is not equal to the source"

@@ -19,6 +19,7 @@ mod reshape;
 mod scan;
 pub mod sort;
 mod store;
+mod transform;
 mod trim;
 
 pub use driver::{
@@ -33,10 +34,11 @@ pub use profile::{
     HomeView, LayoutWish, Opener, PowerShare, Profile, SignerState, StateSnapshot, SwapChange,
     TrustInput, VerifyOptions, VersionChoice,
 };
-pub use reform::{Reform, ReformOptions, Reformed};
+pub use reform::{GoneEntries, Reform, ReformOptions, Reformed, Side};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};
 pub use scan::{Scan, ScanDigest, ScanReceipt};
 pub use store::{
     BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, TakeValue, WriteBatch, WriteOp,
 };
-pub use trim::{DatabaseTrim, Heights, Judged, LeftOut, Trim, TrimWish, Trimmed};
+pub use transform::{Transform, WayBack, refuse_another_value};
+pub use trim::{DatabaseTrim, Heights, Judged, LeftOut, Trim, TrimRule, TrimWish, Trimmed};

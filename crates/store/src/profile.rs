@@ -280,10 +280,10 @@ pub enum LayoutWish {
 impl LayoutWish {
     /// The id of the layout that the database gets; `None` where it keeps what it has.
     #[must_use]
-    pub fn target_id(&self) -> Option<&'static str> {
+    pub fn target_id(&self) -> Option<String> {
         match self {
-            Self::Gets(layout) => Some(layout.id()),
-            Self::Becomes(reform) => Some(reform.layout()),
+            Self::Gets(layout) => Some(layout.id().to_owned()),
+            Self::Becomes(reform) => Some(reform.transform().to),
             Self::HasIt | Self::Keeps(_) => None,
         }
     }
@@ -347,6 +347,15 @@ pub trait Profile: Send + Sync {
             "look for the layout",
             format!("homes of this kind have one layout, and none is called {name:?}"),
         ))
+    }
+
+    /// The first and the last version of the application's state that the home keeps; `None` where
+    /// it keeps no versions.
+    ///
+    /// # Errors
+    /// Those of reading.
+    fn kept_versions(&self, _view: HomeView<'_>) -> Result<Option<(u64, u64)>> {
+        Ok(None)
     }
 
     /// What becomes of each database of which something is to be left out.

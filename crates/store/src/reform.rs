@@ -9,7 +9,8 @@
 //! that chunks of an earlier run stay valid); what it can't carry is refused by name, or stands in
 //! the notes.
 
-use crate::{Result, Snapshot};
+use crate::{Heights, Result, Snapshot, Transform};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -32,12 +33,31 @@ pub struct Reformed {
     pub snapshot: Arc<dyn Snapshot>,
     /// What a person should know: what was left out, and how much of it.
     pub notes: Vec<String>,
+    /// The entries that were left out, where leaving them out was asked for.
+    pub left_out: Option<GoneEntries>,
 }
 
-/// A change of a database's layout through a view of the whole.
+/// Entries that a reform leaves out.
+pub struct GoneEntries {
+    /// They and no others.
+    pub snapshot: Arc<dyn Snapshot>,
+    /// The heights that they are of, by the table in the layout.
+    pub heights: BTreeMap<usize, Heights>,
+}
+
+/// Which side of a reform is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The database as it was.
+    Before,
+    /// The database as it will be.
+    After,
+}
+
+/// A change of a database through a view of the whole.
 pub trait Reform: Send + Sync + fmt::Debug {
-    /// The layout that comes out of it, by its id.
-    fn layout(&self) -> &'static str;
+    /// What it is, and in which version; it leads to the layout that comes out of it, by its id.
+    fn transform(&self) -> Transform;
 
     /// What an operator should know of the software that will have the new layout, if anything.
     fn caution(&self) -> Option<&str> {
@@ -57,13 +77,15 @@ pub trait Reform: Send + Sync + fmt::Debug {
         progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<Reformed>;
 
-    /// What the database says whichever of both layouts it has: equal before and after.
+    /// What the database says that the reform must not change, on this side of it: equal before
+    /// and after.
     ///
     /// # Errors
     /// As [`Reform::reform`].
     fn meaning(
         &self,
         snapshot: &dyn Snapshot,
+        side: Side,
         options: &ReformOptions,
         progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<TableCommitment>;

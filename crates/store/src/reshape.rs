@@ -7,7 +7,7 @@
 //! entries), two source entries never give one target key, and an entry for which that can't be
 //! promised is refused by name.
 
-use crate::{Error, Kind, Result};
+use crate::{Error, Kind, Result, Transform, WayBack};
 use transload_model::layout::{Layout, Placement};
 use transload_model::report::printable_key;
 
@@ -30,6 +30,9 @@ pub type PutEntry<'a> = dyn FnMut(Run, &[u8], &[u8]) -> Result<()> + 'a;
 
 /// A change of a database's layout.
 pub trait Reshape: Send + Sync {
+    /// What it is, and in which version.
+    fn transform(&self) -> Transform;
+
     /// The layout of what is read.
     fn source(&self) -> &dyn Layout;
 
@@ -60,6 +63,12 @@ pub trait ReshapePass {
     fn entry(&mut self, key: &[u8], value: &[u8], put: &mut PutEntry<'_>) -> Result<()>;
 }
 
+/// What the rule between two layouts is called.
+const REKEY: &str = "rekey";
+
+/// What follows for the same entries has changed so often, this one included.
+const REKEY_VERSION: u32 = 1;
+
 /// Both layouts have the same tables and canonical keys: every record keeps its value and gets
 /// the key that it has in the other layout.
 #[derive(Clone, Copy, Debug)]
@@ -86,6 +95,16 @@ impl<'a> Rekey<'a> {
 }
 
 impl Reshape for Rekey<'_> {
+    fn transform(&self) -> Transform {
+        Transform {
+            id: REKEY,
+            version: REKEY_VERSION,
+            from: self.source.id().to_owned(),
+            to: self.target.id().to_owned(),
+            way_back: WayBack::Inverse(REKEY.to_owned()),
+        }
+    }
+
     fn source(&self) -> &dyn Layout {
         self.source
     }

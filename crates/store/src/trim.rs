@@ -4,13 +4,20 @@
 //! the source's place ([`Trimmed`]), so that copying, comparing and resuming stay what they are;
 //! what is left out is another ([`LeftOut`]), so that it can be counted and hashed.
 //!
-//! Promises of every trim: it is deterministic; an entry that it doesn't understand is kept.
+//! Promises of every trim: it is deterministic and idempotent (what it keeps, it keeps again as it
+//! is); an entry that it doesn't understand is kept; it changes no value under a certificate.
 
-use crate::{Cursor, KeyRange, Result, Snapshot, TakeValue};
+use crate::{
+    Cursor, Error, KeyRange, Kind, Reform, Result, Snapshot, TakeValue, Transform,
+    refuse_another_value,
+};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use transload_model::layout::Layout;
 use transload_model::record::TableName;
+use transload_model::report::printable_key;
 
 /// What becomes of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +46,26 @@ pub trait Trim: Send + Sync + fmt::Debug {
     }
 }
 
+/// How something is left out of a database.
+#[derive(Clone, Debug)]
+pub enum TrimRule {
+    /// Each entry is judged by itself.
+    Entries(Arc<dyn Trim>),
+    /// What is left follows from the whole database.
+    Whole(Arc<dyn Reform>),
+}
+
+impl TrimRule {
+    /// The rule for single entries, where it is one.
+    #[must_use]
+    pub fn entries(&self) -> Option<&Arc<dyn Trim>> {
+        match self {
+            Self::Entries(rule) => Some(rule),
+            Self::Whole(_) => None,
+        }
+    }
+}
+
 /// What is to be left out of a home.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrimWish {
@@ -46,8 +73,14 @@ pub struct TrimWish {
     pub drop: Vec<String>,
     /// Nothing of the heights below this one is kept.
     pub first_height: Option<u64>,
+    /// No version of the application's state below this one is kept.
+    pub first_version: Option<u64>,
     /// The height whose header somebody trusts: it must stay.
     pub trust_height: Option<u64>,
+    /// Versions of the state that somebody wants checked: they must stay.
+    pub versions: Vec<u64>,
+    /// The layout that the home goes to at the same time, by its name.
+    pub layout: Option<String>,
 }
 
 /// What is left out of one database.
@@ -55,8 +88,12 @@ pub struct TrimWish {
 pub struct DatabaseTrim {
     /// The database.
     pub database: String,
-    /// What becomes of each entry.
-    pub rule: Arc<dyn Trim>,
+    /// What becomes of its entries.
+    pub rule: TrimRule,
+    /// What the rule is, and in which version.
+    pub transform: Transform,
+    /// The words in which somebody has asked for it.
+    pub asked: String,
     /// What becomes of the tables that aren't carried whole, in words.
     pub becomes: BTreeMap<TableName, String>,
     /// About which share of the database is carried, as (part, whole), where the rule tells: a
@@ -69,37 +106,81 @@ pub struct DatabaseTrim {
 /// A database without what is left out.
 pub struct Trimmed {
     source: Arc<dyn Snapshot>,
+    rule: Arc<Checked>,
+}
+
+/// A rule that is held to its promises.
+struct Checked {
     rule: Arc<dyn Trim>,
+    layout: Arc<dyn Layout>,
+}
+
+impl Checked {
+    /// What becomes of an entry.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidInput`] for another value where the entry's own is under a certificate, or
+    /// where the rule would make yet another one of it.
+    fn judge(&self, key: &[u8], value: &[u8]) -> Result<Judged> {
+        let judged = self.rule.judge(key, value);
+        if let Judged::Becomes(other) = &judged {
+            refuse_another_value(&*self.layout, (key, value), other)?;
+            let again = self.rule.judge(key, other);
+            let is_same = match &again {
+                Judged::Kept => true,
+                Judged::Becomes(again) => again == other,
+                Judged::LeftOut { .. } => false,
+            };
+            if !is_same {
+                let what = "the rule makes something else of what it has made itself";
+                return Err(Error::new(Kind::InvalidInput, "transform an entry", what)
+                    .with("key", printable_key(key)));
+            }
+        }
+        Ok(judged)
+    }
 }
 
 impl Trimmed {
-    /// What `rule` keeps of `source`.
+    /// What `rule` keeps of `source`, whose entries are laid out so.
     #[must_use]
-    pub fn new(source: Arc<dyn Snapshot>, rule: Arc<dyn Trim>) -> Self {
-        Self { source, rule }
+    pub fn new(source: Arc<dyn Snapshot>, rule: Arc<dyn Trim>, layout: Arc<dyn Layout>) -> Self {
+        Self { source, rule: Arc::new(Checked { rule, layout }) }
     }
 
-    fn kept(&self, key: &[u8], value: Option<Vec<u8>>) -> Option<Vec<u8>> {
-        let value = value?;
-        match self.rule.judge(key, &value) {
+    fn keeps_nothing(&self) -> bool {
+        self.rule.rule.keeps_nothing()
+    }
+
+    fn kept(&self, key: &[u8], value: Option<Vec<u8>>) -> Result<Option<Vec<u8>>> {
+        let Some(value) = value else { return Ok(None) };
+        Ok(match self.rule.judge(key, &value)? {
             Judged::Kept => Some(value),
             Judged::Becomes(other) => Some(other),
             Judged::LeftOut { .. } => None,
-        }
+        })
     }
 }
 
 impl Snapshot for Trimmed {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>> {
-        Ok(self.kept(key, self.source.get(key)?))
+        self.kept(key, self.source.get(key)?)
     }
 
     fn get_many(&self, keys: &[Vec<u8>], take: &mut TakeValue<'_>) -> Result<()> {
-        self.source.get_many(keys, &mut |place, value| take(place, self.kept(&keys[place], value)))
+        let mut broken = None;
+        self.source.get_many(keys, &mut |place, value| match self.kept(&keys[place], value) {
+            Ok(kept) => take(place, kept),
+            Err(error) => {
+                broken = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        broken.map_or(Ok(()), Err)
     }
 
     fn cursor(&self, range: &KeyRange) -> Result<Box<dyn Cursor>> {
-        if self.rule.keeps_nothing() {
+        if self.keeps_nothing() {
             return Ok(Box::new(Nothing));
         }
         Ok(Box::new(KeptCursor {
@@ -111,14 +192,14 @@ impl Snapshot for Trimmed {
     }
 
     fn split_points(&self, range: &KeyRange, chunk_bytes: u64) -> Result<Vec<Vec<u8>>> {
-        if self.rule.keeps_nothing() {
+        if self.keeps_nothing() {
             return Ok(Vec::new());
         }
         self.source.split_points(range, chunk_bytes)
     }
 
     fn approximate_bytes(&self, range: &KeyRange) -> Result<u64> {
-        if self.rule.keeps_nothing() {
+        if self.keeps_nothing() {
             return Ok(0);
         }
         self.source.approximate_bytes(range)
@@ -135,7 +216,7 @@ impl Cursor for Nothing {
 
 struct KeptCursor {
     inner: Box<dyn Cursor>,
-    rule: Arc<dyn Trim>,
+    rule: Arc<Checked>,
     // What the inner cursor lends can't be lent on from within a loop.
     key: Vec<u8>,
     value: Vec<u8>,
@@ -145,7 +226,7 @@ impl Cursor for KeptCursor {
     fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
         loop {
             let Some((key, value)) = self.inner.next()? else { return Ok(None) };
-            match self.rule.judge(key, value) {
+            match self.rule.judge(key, value)? {
                 Judged::Kept => self.value.clear(),
                 Judged::Becomes(other) => {
                     fill(&mut self.key, key);
@@ -266,7 +347,7 @@ mod tests {
     use super::*;
     use crate::memory::MemoryStore;
     use crate::{Scan, Store as _};
-    use std::ops::ControlFlow;
+    use transload_model::layout::{NoPhysicalForm, Placement, RawLayout, TableClass, TableSpec};
 
     /// Keys are a table's letter and a height; `a` below the limit is left out.
     #[derive(Debug)]
@@ -288,6 +369,10 @@ mod tests {
         }
     }
 
+    fn raw() -> Arc<dyn Layout> {
+        Arc::new(RawLayout::new(TableName::new("raw").unwrap()))
+    }
+
     fn source() -> Arc<dyn Snapshot> {
         let heights = (1..=9).map(|height| (vec![b'a', height], vec![height; 3]));
         let others = [(b"first".to_vec(), vec![1]), (b"?".to_vec(), vec![])];
@@ -307,7 +392,7 @@ mod tests {
     #[test]
     fn what_is_kept_and_what_is_left_out_are_the_whole_and_no_entry_is_in_both() {
         let rule: Arc<dyn Trim> = Arc::new(Below(6));
-        let kept = all(&Trimmed::new(source(), Arc::clone(&rule)));
+        let kept = all(&Trimmed::new(source(), Arc::clone(&rule), raw()));
         let out = LeftOut::new(source(), rule);
         let gone = all(&out);
         assert_eq!((kept.len(), gone.len()), (6, 5));
@@ -324,7 +409,7 @@ mod tests {
 
     #[test]
     fn single_keys_are_answered_as_cursors_answer_them() {
-        let view = Trimmed::new(source(), Arc::new(Below(6)));
+        let view = Trimmed::new(source(), Arc::new(Below(6)), raw());
         let keys = [vec![b'a', 5], vec![b'a', 6], b"first".to_vec(), b"none".to_vec()];
         let expected = [None, Some(vec![6; 3]), Some(vec![6]), None];
         let mut many = Vec::new();
@@ -359,11 +444,71 @@ mod tests {
                 Ok(1)
             }
         }
-        let view = Trimmed::new(Arc::new(Unreadable), Arc::new(Below(u8::MAX)));
+        let view = Trimmed::new(Arc::new(Unreadable), Arc::new(Below(u8::MAX)), raw());
         assert!(all(&view).is_empty());
         assert!(view.split_points(&KeyRange::all(), 1).unwrap().is_empty());
         assert_eq!(view.approximate_bytes(&KeyRange::all()).unwrap(), 0);
-        let view = Trimmed::new(Arc::new(Unreadable), Arc::new(Below(6)));
+        let view = Trimmed::new(Arc::new(Unreadable), Arc::new(Below(6)), raw());
         assert!(view.cursor(&KeyRange::all()).is_err());
+    }
+
+    #[derive(Debug)]
+    struct Signed {
+        tables: [TableSpec; 1],
+    }
+
+    impl Layout for Signed {
+        fn id(&self) -> &'static str {
+            "signed"
+        }
+
+        fn tables(&self) -> &[TableSpec] {
+            &self.tables
+        }
+
+        fn place(&self, key: &[u8], _: &[u8], canonical: &mut Vec<u8>) -> Placement {
+            canonical.clear();
+            canonical.extend_from_slice(key);
+            Placement::Record { table: 0, stream: 0, ordered_prefix_bytes: None }
+        }
+
+        fn physical(
+            &self,
+            _: usize,
+            canonical: &[u8],
+            physical: &mut Vec<u8>,
+        ) -> std::result::Result<(), NoPhysicalForm> {
+            physical.clear();
+            physical.extend_from_slice(canonical);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_value_under_a_certificate_is_never_given_another_one() {
+        let name = TableName::new("signed").unwrap();
+        let spec = |class| TableSpec { name: name.clone(), class, about: "of the test" };
+        let view = |class| {
+            let layout = Arc::new(Signed { tables: [spec(class)] });
+            Trimmed::new(source(), Arc::new(Below(6)), layout)
+        };
+        let signed = view(TableClass::Authenticated);
+        let mut cursor = signed.cursor(&KeyRange::all()).unwrap();
+        let refused = loop {
+            match cursor.next() {
+                Ok(entry) => assert!(entry.is_some(), "nothing was refused"),
+                Err(error) => break error,
+            }
+        };
+        let alone = signed.get(b"first").unwrap_err();
+        let many = signed.get_many(&[b"first".to_vec()], &mut |_, _| ControlFlow::Continue(()));
+        for error in [refused, alone, many.unwrap_err()] {
+            assert_eq!(error.kind(), Kind::InvalidInput);
+            assert!(error.to_string().contains("under a certificate"), "{error}");
+        }
+        // What is left out keeps no value, and what is as it was may stay.
+        assert_eq!(signed.get(&[b'a', 5]).unwrap(), None);
+        assert_eq!(signed.get(&[b'a', 6]).unwrap(), Some(vec![6; 3]));
+        assert_eq!(view(TableClass::Derived).get(b"first").unwrap(), Some(vec![6]));
     }
 }

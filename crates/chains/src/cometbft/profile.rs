@@ -43,8 +43,12 @@ impl Profile for CometBft {
         relayout::wish(home, &database.name, (current, snapshot), name, None)
     }
 
+    fn kept_versions(&self, view: HomeView<'_>) -> Result<Option<(u64, u64)>> {
+        trim::kept_versions(view)
+    }
+
     fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
-        trim::trims(view, wish)
+        trim::trims(view, wish, None)
     }
 
     fn another_chain(&self, own: HomeView<'_>, other: HomeView<'_>) -> Result<Option<String>> {
@@ -120,8 +124,12 @@ impl Profile for CometBftWithNode {
         relayout::wish(home, &database.name, (current, snapshot), name, Some(&self.build))
     }
 
+    fn kept_versions(&self, view: HomeView<'_>) -> Result<Option<(u64, u64)>> {
+        CometBft.kept_versions(view)
+    }
+
     fn trims(&self, view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
-        CometBft.trims(view, wish)
+        trim::trims(view, wish, Some(&self.build))
     }
 
     fn another_chain(&self, own: HomeView<'_>, other: HomeView<'_>) -> Result<Option<String>> {

@@ -111,16 +111,21 @@ fn reads_iavl_1(home: &Home, node: Option<&NodeBuild>) -> Result<()> {
 /// has as a child, the library looks for it there since 1.2.2 only; before, reading ends there as
 /// if it were the last key, and writing halts the node.
 fn prunes_badly(node: Option<&NodeBuild>) -> Option<String> {
-    let has = match node.and_then(|build| build.module(IAVL)) {
-        Some(version) if release(version) >= PRUNES_WELL => return None,
-        Some(version) => format!("the application's IAVL is {version}"),
-        None => "which IAVL the application has isn't known".to_owned(),
-    };
+    let has = may_miss_nonce_0(node)?;
     Some(format!(
         "{has}: before 1.2.2 it loses a leaf that was the whole tree of a version when it prunes \
          that version and a later one has grown on it (cosmos/iavl#1007; in databases of its own \
          as well). Let no such release prune the converted one"
     ))
+}
+
+/// Which library the application has, where it isn't known to look for a child at nonce 0.
+pub(crate) fn may_miss_nonce_0(node: Option<&NodeBuild>) -> Option<String> {
+    match node.and_then(|build| build.module(IAVL)) {
+        Some(version) if release(version) >= PRUNES_WELL => None,
+        Some(version) => Some(format!("the application's IAVL is {version}")),
+        None => Some("which IAVL the application has isn't known".to_owned()),
+    }
 }
 
 /// The library's module.

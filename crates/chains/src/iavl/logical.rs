@@ -74,6 +74,16 @@ pub fn logical_root(
     memory_bytes_max: u64,
     progress: Progress<'_>,
 ) -> Result<TableCommitment> {
+    logical_root_from(snapshot, &|_| 0, (scratch_dir, memory_bytes_max), progress)
+}
+
+/// As [`logical_root`], of the versions of each store from the one on that `first_version` says.
+pub(super) fn logical_root_from(
+    snapshot: &dyn Snapshot,
+    first_version: &dyn Fn(&[u8]) -> u64,
+    (scratch_dir, memory_bytes_max): (&Path, u64),
+    progress: Progress<'_>,
+) -> Result<TableCommitment> {
     let table = TableName::new(TABLE)
         .map_err(|error| Error::new(Kind::InvalidInput, OPERATION, error.to_string()))?;
     let mut stores = store_names(snapshot, &mut Verdict::nothing())?;
@@ -98,6 +108,7 @@ pub fn logical_root(
             name: &printable,
             prefix: &store_prefix(name),
             new_form_stays: false,
+            first_version: first_version(name),
         };
         trees.visit(&mut leaves)?;
         done = leaves.done;

@@ -13,9 +13,10 @@ pub mod commit;
 pub mod convert;
 mod fields;
 pub mod keys;
-mod layout;
+pub(crate) mod layout;
 pub mod logical;
 pub mod node;
+pub mod prune;
 mod reached;
 mod verify;
 

@@ -30,6 +30,8 @@ pub(super) struct Trees<'a> {
     /// Nodes of the 1.x form count as reached, whether they are or not: whatever they name must
     /// stay.
     pub(super) new_form_stays: bool,
+    /// Roots of versions below this one count for nothing.
+    pub(super) first_version: u64,
 }
 
 /// What is to be done with the nodes.
@@ -215,7 +217,8 @@ impl Scanner<'_, '_> {
             let entry = &key[skip..];
             match Entry::parse(entry) {
                 Entry::Node(id) => self.node(id, value, visitor)?,
-                Entry::LegacyRoot(_) if value.is_empty() => {}
+                Entry::LegacyRoot(version)
+                    if value.is_empty() || version < self.trees.first_version => {}
                 Entry::LegacyRoot(version) => {
                     let hash = value.first_chunk().filter(|_| value.len() == HASH_BYTES);
                     let Some(hash) = hash else {
@@ -240,11 +243,13 @@ impl Scanner<'_, '_> {
     }
 
     fn node(&mut self, id: NodeId, value: &[u8], visitor: &mut dyn Visitor) -> Result<()> {
-        if let Some((_, 1)) = id.version_and_nonce() {
+        if let Some((version, 1)) = id.version_and_nonce() {
+            let counts = version >= self.trees.first_version;
             match RootEntry::decode(value) {
-                Ok(None) => self.mark(id)?,
-                Ok(Some(RootEntry::Empty)) => return Ok(()),
-                Ok(Some(RootEntry::Reference(node))) => return self.mark(node),
+                Ok(None) if counts => self.mark(id)?,
+                Ok(None) => {}
+                Ok(Some(RootEntry::Reference(node))) if counts => return self.mark(node),
+                Ok(Some(_)) => return Ok(()),
                 Err(error) => return Err(self.trees.error(id.bytes(), error)),
             }
         }

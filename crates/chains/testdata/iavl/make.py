@@ -15,6 +15,9 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 KEYS = [b"a", b"a\x00", b"a\x00\x00", b"ab", b"\x00", b"\xff", b"\xff\xff", b"\xff\x00"]
 KEYS += [b"key/%02d" % n for n in range(40)]
 
+PRUNED = [("grown-0", 1), ("grown-0", 12), ("grown-0", 27), ("grown-0", 39), ("grown-1", 20)]
+PRUNED += [("grown-1", 35), ("grown-2", 8), ("grown-2", 33), ("initial", 106), ("genesis", 4)]
+
 
 def line(*words):
     return " ".join(w.hex() if isinstance(w, bytes) else str(w) for w in words) + "\n"
@@ -86,6 +89,13 @@ def main():
         both("initial", "initial 100\n" + history(3, 12))
         genesis = "".join(line("set", b"genesis/%04d" % n, b"v%d" % n) for n in range(300))
         both("genesis", genesis + "save\n" + history(4, 6))
+        # What the library itself leaves when it deletes all versions up to one.
+        for name, last in PRUNED:
+            script = os.path.join(folder, "script")
+            with open(script, "w", encoding="ascii") as file:
+                file.write(f"delete 1 {last}\n")
+            target = path(f"{name}-to-{last}.pruned")
+            run(tools["current"], script, path(name + ".current"), target)
         # Versions pruned, at the beginning and in between. What IAVL 1.x keeps isn't comparable.
         for name, last in (("pruned", "delete 1 30\n"), ("gaps", "delete 10 14\n")):
             write(name + ".script", history(5, 40) + last)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use transload_chains::iavl::convert::Gaps;
 use transload_chains::iavl::keys::store_prefix;
 
-fn sample(name: &str) -> Entries {
+pub(crate) fn sample(name: &str) -> Entries {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/iavl").join(name);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path:?}: {error}"));
     let prefix = store_prefix(b"test");

@@ -1,9 +1,11 @@
-//! Converting IAVL 0.x to 1.x: against the libraries' own work, and against a model.
+//! Converting IAVL 0.x to 1.x, and leaving versions out: against the libraries' own work, and
+//! against a model.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
 mod golden;
 mod model;
+mod pruning;
 mod refusals;
 mod views;
 

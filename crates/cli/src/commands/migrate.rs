@@ -116,8 +116,7 @@ fn go_on(
             }
         });
         screen.finish();
-        let question = "The copy is verified. Put it in the place of the old databases?";
-        context.confirm(question, yes, Kind::Stopped)?;
+        context.confirm(&question(migration.plan()), yes, Kind::Stopped)?;
         migration.cut_over("the operator at the command line")?;
     }
     screen.finish();
@@ -133,6 +132,26 @@ fn exit_of_run(report: &RunReport) -> Exit {
         Exit::Done if report.lacks_something() => Exit::Skipped,
         exit => exit,
     }
+}
+
+/// What is asked before the swap, with what no transform leads back from.
+fn question(plan: Option<&Plan>) -> String {
+    let question = "The copy is verified. Put it in the place of the old databases?";
+    let databases = plan.map_or(&[][..], |plan| &plan.databases);
+    let one_way: Vec<String> = databases
+        .iter()
+        .filter(|database| database.moves())
+        .flat_map(|database| {
+            database.one_way().into_iter().map(|one| format!("{} ({})", database.name, one.id))
+        })
+        .collect();
+    if one_way.is_empty() {
+        return question.to_owned();
+    }
+    format!(
+        "{} go one way: only `transload rollback` leads back, until `finalize`. {question}",
+        one_way.join(", ")
+    )
 }
 
 fn tell(text: &str) {

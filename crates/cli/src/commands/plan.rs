@@ -52,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &PlanCommand) -> Result<Exit> {
 pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<PlanRequest> {
     if wish.to.is_none() && wish.layout.is_none() && wish.trim().is_none() {
         let what = "say which engine with --to ENGINE, which layout with --layout NAME, or what to \
-                    leave out with --drop NAME or --keep-heights N";
+                    leave out with --drop NAME, --keep-heights N or --keep-versions N";
         return Err(Error::new(Kind::Usage, "read the arguments", what));
     }
     Ok(PlanRequest {
@@ -105,6 +105,9 @@ pub(crate) fn text(plan: &Plan, preflight: &Preflight) -> String {
         }
         if database.trimmed {
             let _ = writeln!(text, "  {:<24}{:>12}  {}", "", "", trimmed(database));
+        }
+        for transform in &database.transforms {
+            let _ = writeln!(text, "  {:<24}{:>12}  {}", "", "", text::transform(transform));
         }
         for weakness in &database.weaker {
             let _ = writeln!(text, "  {:<24}  accepted: the target doesn't promise {weakness}", "");

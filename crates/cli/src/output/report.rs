@@ -1,6 +1,6 @@
 //! The report of a migration, for people and as JSON.
 
-use super::{pace, settlement};
+use super::{pace, settlement, text};
 use bytesize::ByteSize;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -76,7 +76,10 @@ pub(crate) fn text(report: &RunReport) -> String {
     for notice in &report.verdict.notices {
         let _ = writeln!(text, "note: {notice}");
     }
-    let converted = report.databases.iter().any(|database| database.meaning.is_some());
+    let converted = report
+        .databases
+        .iter()
+        .any(|database| database.meaning.is_some() && database.to_layout.is_some());
     let trimmed = report.databases.iter().any(|database| database.trim.is_some());
     let where_it_is = match (converted, trimmed) {
         (false, false) => "on both sides",
@@ -96,29 +99,33 @@ fn what_became_of(database: &ReportDatabase) -> String {
         return format!("  {name:<24}stays with {from}\n");
     }
     let engines = if from == to { to.to_string() } else { format!("{from} -> {to}") };
-    let left_out = database.trim.as_ref().map(left_out).unwrap_or_default();
+    let layout = database.to_layout.as_ref();
+    let way = layout.map_or(engines.clone(), |layout| format!("{engines}, to {layout}"));
     let side = if database.trim.is_some() { ", where what is left out doesn't count" } else { "" };
-    let Some(layout) = &database.to_layout else {
-        return format!(
-            "  {name:<24}{engines}: {entries} entries read back on both sides and equal{side}\n\
-             {left_out}"
-        );
+    let mut text = match (&database.meaning, layout) {
+        (Some(meaning), layout) => {
+            let what = if layout.is_some() { "the conversion" } else { "what is left" };
+            format!(
+                "  {name:<24}{way}: {entries} entries read back and equal to {what}\n  {:<24}{}: \
+                 {} records, root {} on both sides{side}\n",
+                "", meaning.table, meaning.records, meaning.root
+            )
+        }
+        (None, Some(_)) => format!(
+            "  {name:<24}{way}: {entries} entries read back, every table's root equal on both \
+             sides{side}\n"
+        ),
+        (None, None) => format!(
+            "  {name:<24}{way}: {entries} entries read back on both sides and equal{side}\n"
+        ),
     };
-    let Some(meaning) = &database.meaning else {
-        return format!(
-            "  {name:<24}{engines}, to {layout}: {entries} entries read back, every table's root \
-             equal on both sides{side}\n{left_out}"
-        );
-    };
-    let mut text = format!(
-        "  {name:<24}{engines}, to {layout}: {entries} entries read back and equal to the \
-         conversion\n  {:<24}{}: {} records, root {} on both sides\n",
-        "", meaning.table, meaning.records, meaning.root
-    );
-    for note in &meaning.notes {
+    for transform in &database.transforms {
+        let _ = writeln!(text, "  {:<24}{}", "", text::transform(transform));
+    }
+    for note in database.meaning.iter().flat_map(|meaning| &meaning.notes) {
         let _ = writeln!(text, "  {:<24}{note}", "");
     }
-    text + &left_out
+    text + &database.trim.as_ref().map(left_out).unwrap_or_default()
 }
 
 /// What isn't in the new database, table by table.

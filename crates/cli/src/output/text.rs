@@ -3,8 +3,9 @@
 use super::json::HomeDocument;
 use bytesize::ByteSize;
 use std::fmt::Write as _;
+use transload_engine::PlannedTransform;
 use transload_model::report::CheckCount;
-use transload_store::StateSnapshot;
+use transload_store::{StateSnapshot, WayBack};
 
 /// A home as text.
 #[must_use]
@@ -52,6 +53,18 @@ pub(crate) fn state_snapshot(snapshot: &StateSnapshot) -> String {
         snapshot.chunks,
         ByteSize(snapshot.bytes)
     )
+}
+
+/// A transform of a plan or report in one line.
+pub(crate) fn transform(transform: &PlannedTransform) -> String {
+    let PlannedTransform { id, version, from, to, way_back, consent } = transform;
+    let back = match way_back {
+        WayBack::Inverse(inverse) => format!("undone by {inverse}"),
+        WayBack::OneWay(why) => {
+            format!("one way: {why} ({})", consent.as_deref().unwrap_or("nobody agreed"))
+        }
+    };
+    format!("transform {id} {version}: {from} -> {to}; {back}")
 }
 
 fn databases(document: &HomeDocument, text: &mut String) {

@@ -7,7 +7,7 @@ use crate::victim::Victim;
 use crate::ways::Way;
 
 /// Homes and what is left out of them, with small chunks and two workers.
-const THE_WAYS: [(&str, &[&str]); 2] = [
+const THE_WAYS: [(&str, &[&str]); 3] = [
     (
         "cometbft-0.38-kvstore",
         &["--drop", "tx_index", "--yes", "--chunk", "256KiB", "--workers", "2"],
@@ -16,6 +16,7 @@ const THE_WAYS: [(&str, &[&str]); 2] = [
         "cosmos-simapp-sdk46-pruned",
         &["--keep-heights", "81", "--yes", "--chunk", "64KiB", "--workers", "2"],
     ),
+    ("cosmos-simapp", &["--keep-versions", "69", "--yes", "--chunk", "256KiB", "--workers", "2"]),
 ];
 
 /// Kills of each where nobody has set a number.

@@ -23,3 +23,4 @@ mod snapshots;
 mod tampering;
 mod trimming;
 mod untouched;
+mod versions;

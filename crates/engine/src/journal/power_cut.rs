@@ -122,7 +122,7 @@ fn copied(number: u8) -> CopiedChunk {
     let mut walk = ChunkWalk::new(&layout);
     walk.push(&[number], b"v").unwrap();
     let receipt = ScanReceipt { entries: 1, bytes: 2, digest: [number; 32] };
-    CopiedChunk { receipt, tally: Some(walk.finish().unwrap()), millis: 3, tries: 1 }
+    CopiedChunk { receipt, tally: Some(walk.finish().unwrap()), millis: 3, tries: 1, made: None }
 }
 
 type Entry = Box<dyn Fn(&Journal) -> Result<()>>;

@@ -40,7 +40,7 @@ fn copied() -> CopiedChunk {
     let mut walk = ChunkWalk::new(&layout);
     walk.push(b"k", b"v").unwrap();
     let receipt = ScanReceipt { entries: 1, bytes: 2, digest: [7; 32] };
-    CopiedChunk { receipt, tally: Some(walk.finish().unwrap()), millis: 3, tries: 1 }
+    CopiedChunk { receipt, tally: Some(walk.finish().unwrap()), millis: 3, tries: 1, made: None }
 }
 
 #[test]

@@ -7,6 +7,7 @@ use crate::invariant::Observed;
 use crate::moves::Fingerprint;
 use crate::phase::Event;
 use crate::planning::{Scratch, make_folder};
+use crate::trimming::planned_trims;
 use std::collections::BTreeMap;
 use std::fs;
 
@@ -32,6 +33,8 @@ impl Migration<'_> {
         {
             let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
             let open = self.open_home(&scratch)?;
+            let trims = planned_trims(self.planned()?, self.profile, &open)?;
+            self.are_as_planned(&self.transforms_now(&open, &trims)?)?;
             let observed = Observed::facts_only(open.facts().clone());
             // Nothing was changed yet, so this is a refusal and no halt.
             self.check_invariants(&observed, "check the invariants")

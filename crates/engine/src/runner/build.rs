@@ -8,7 +8,7 @@ use crate::invariant::{Invariant, Observed};
 use crate::owner::adopt;
 use crate::pacing::Pacing;
 use crate::phase::Event;
-use crate::plan::Plan;
+use crate::plan::{Plan, PlannedDatabase};
 use crate::planning::{Scratch, make_folder};
 use crate::relayout::{planned_wish, rekey};
 use crate::tally::{aligned_ranges, disorder};
@@ -158,11 +158,13 @@ impl Migration<'_> {
             Some(layout) => Some(rekey(&*source.layout, &**layout)?),
             None => None,
         };
+        let made_by = self.made_by(&source.database.name)?;
         let job = CopyJob {
             database: &source.database.name,
             source: &*source.snapshot,
             layout: &*source.layout,
             rule: rule.as_ref().map(|rule| rule as &dyn Reshape),
+            made_by: &made_by,
             target: &*target,
             ranges,
             tally: self.tallies_while_copying()?,
@@ -172,6 +174,12 @@ impl Migration<'_> {
         target.close().map_err(|error| target_fault("close the target", error))?;
         self.watch.step("copy: target closed");
         Ok(())
+    }
+
+    /// The transforms that a database's entries go through.
+    pub(super) fn made_by(&self, database: &str) -> Result<Vec<String>> {
+        let mut planned = self.planned()?.moving().filter(|one| one.name == database);
+        Ok(planned.next().map(PlannedDatabase::made_by).unwrap_or_default())
     }
 
     /// The layout that a database gets entry by entry; `None` where it keeps its own, or has been

@@ -3,6 +3,7 @@
 use super::attempt::{Prints, prints_note};
 use super::opened::refuse_a_moved_home;
 use super::prove_equal::target_prints_note;
+use super::trimming::TransformsNow;
 use super::{Migration, notes};
 use crate::error::{Error, Kind, Result};
 use crate::moves::{Fence, Fingerprint, Standing, SwapPlan, Verified};
@@ -64,11 +65,12 @@ impl Migration<'_> {
             .next("`transload rollback HOME`, then plan and migrate again"));
         }
         let _as_journaled = self.read_settled()?;
-        let facts = self.facts_now().map_err(|error| match error.kind() {
+        let (facts, transforms) = self.facts_now().map_err(|error| match error.kind() {
             // Everything is copied by now: whatever keeps a disk from being read is a halt.
             Kind::Refused => error.into_kind(Kind::Stopped),
             _ => error,
         })?;
+        self.are_as_planned(&transforms)?;
         let fence = Fence::of(&self.home, Some(&facts));
         self.journal.set_note(notes::FENCE, &fence)?;
         self.journal.set_note(notes::FACTS_AT_SWAP, &facts)?;
@@ -77,14 +79,14 @@ impl Migration<'_> {
         self.recall_verified(attempt)
     }
 
-    /// The home's facts, once nobody has come to need what is left out: databases that stay, and
-    /// that tell of such needs, may have changed since the copy.
-    fn facts_now(&self) -> Result<ChainFacts> {
+    /// The home's facts and the transforms of this transload, once nobody has come to need what is
+    /// left out: databases that stay, and that tell of such needs, may have changed since the copy.
+    fn facts_now(&self) -> Result<(ChainFacts, TransformsNow)> {
         let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
         let mut open = self.open_home(&scratch)?;
         let _settlement = self.see_settled(&mut open)?;
-        let _nobody_needs_it = planned_trims(self.planned()?, self.profile, &open)?;
-        Ok(open.facts().clone())
+        let trims = planned_trims(self.planned()?, self.profile, &open)?;
+        Ok((open.facts().clone(), self.transforms_now(&open, &trims)?))
     }
 
     /// Swaps from wherever the disk says that things stand, and reads the outcome back.

@@ -177,11 +177,13 @@ impl Migration<'_> {
                 databases.push(self.compare_relaid(attempt, source, &**target, &rule)?);
                 continue;
             }
+            let made_by = self.made_by(name)?;
             let job = VerifyJob {
                 database: name,
                 source: &*source.snapshot,
                 target: &**target,
                 layout: &*source.layout,
+                made_by: &made_by,
                 ranges: &ranges,
                 limits: self.planned()?.limits,
             };
@@ -209,11 +211,13 @@ impl Migration<'_> {
                 cut
             }
         };
+        let made_by = self.made_by(name)?;
         let job = RelaidJob {
             database: name,
             source: &*source.snapshot,
             target,
             rule,
+            made_by: &made_by,
             ranges: &ranges,
             target_ranges: &target_ranges,
             limits,
@@ -368,6 +372,7 @@ impl Migration<'_> {
                 to: if planned.moves() { plan.engine } else { planned.from },
                 fate: planned.fate,
                 to_layout: planned.to_layout.clone(),
+                transforms: planned.transforms.clone(),
                 meaning: beside.meanings.remove(&planned.name),
                 trim: beside.trims.remove(&planned.name),
                 entries_compared: compared.map_or(0, VerifiedDatabase::entries),

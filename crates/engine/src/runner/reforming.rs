@@ -1,9 +1,9 @@
-//! Databases that are converted as a whole: what they will be is made ready in the place of what
+//! Databases that are changed as a whole: what they will be is made ready in the place of what
 //! they are, and what they say is compared on both sides.
 
 use super::Migration;
 use crate::error::{Error, Kind, Result};
-use crate::home::{OpenDatabase, OpenHome, Reformed};
+use crate::home::{OpenDatabase, OpenHome, Reformed, TrimmedFrom};
 use crate::planning::Scratch;
 use crate::relayout::planned_wish;
 use crate::report::Meaning;
@@ -12,30 +12,58 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use transload_model::commitment::TableCommitment;
 use transload_observe::{Event, Stage};
-use transload_store::{LayoutWish, Reform, ReformOptions, Snapshot};
+use transload_store::{DatabaseTrim, LayoutWish, Reform, ReformOptions, Side, Snapshot, TrimRule};
 
 impl Migration<'_> {
-    /// Puts what they will be in the place of the sources that are converted as a whole. The copy
-    /// and the verification each make it anew, from the source.
+    /// Puts what they will be in the place of the sources that are changed as a whole: first the
+    /// one that becomes another layout, then what is left of that. The copy and the verification
+    /// each make it anew, from the source.
     pub(super) fn reform(&self, open: &mut OpenHome<'_>, scratch: &Scratch) -> Result<()> {
         let plan = self.planned()?;
-        let name = |one: &OpenDatabase| one.database.name.clone();
-        let wanted = |one: &&mut OpenDatabase| {
-            plan.moving().any(|planned| planned.name == name(one) && planned.to_layout.is_some())
-        };
-        for one in open.databases_mut().filter(wanted) {
-            let wish = planned_wish(plan, self.profile, &self.home, one)?;
-            let Some(LayoutWish::Becomes(rule)) = wish else { continue };
-            let original = Arc::clone(&one.snapshot);
-            let stage = Stage::Converting;
-            self.watch.tell(Event::StageBegan { stage });
-            let reformed = self.converting(&name(one), scratch, &|options, progress| {
-                rule.reform(Arc::clone(&original), options, progress)
-            })?;
-            self.watch.tell(Event::StageEnded { stage });
-            one.snapshot = reformed.snapshot;
-            one.reformed = Some(Reformed { rule, original, notes: reformed.notes });
+        for one in open.databases_mut() {
+            let name = one.database.name.clone();
+            if !plan.moving().any(|planned| planned.name == name) {
+                continue;
+            }
+            let mut rules: Vec<Arc<dyn Reform>> = Vec::new();
+            if let Some(LayoutWish::Becomes(rule)) =
+                planned_wish(plan, self.profile, &self.home, one)?
+            {
+                rules.push(rule.into());
+            }
+            if let Some(TrimmedFrom {
+                trim: DatabaseTrim { rule: TrimRule::Whole(rule), .. },
+                ..
+            }) = &one.trimmed
+            {
+                rules.push(Arc::clone(rule));
+            }
+            for rule in rules {
+                self.reform_one(one, rule, scratch)?;
+            }
         }
+        Ok(())
+    }
+
+    fn reform_one(
+        &self,
+        one: &mut OpenDatabase,
+        rule: Arc<dyn Reform>,
+        scratch: &Scratch,
+    ) -> Result<()> {
+        let before = Arc::clone(&one.snapshot);
+        let stage = Stage::Converting;
+        self.watch.tell(Event::StageBegan { stage });
+        let made = self.converting(&one.database.name, scratch, &|options, progress| {
+            rule.reform(Arc::clone(&before), options, progress)
+        })?;
+        self.watch.tell(Event::StageEnded { stage });
+        one.snapshot = made.snapshot;
+        let earlier = one.reformed.take();
+        let (original, mut notes) =
+            earlier.map_or((before, Vec::new()), |earlier| (earlier.original, earlier.notes));
+        notes.extend(made.notes);
+        one.reformed = Some(Reformed { rule, original, notes, left_out: made.left_out });
         Ok(())
     }
 
@@ -51,8 +79,9 @@ impl Migration<'_> {
         let name = &source.database.name;
         let stage = Stage::Converting;
         self.watch.tell(Event::StageBegan { stage });
-        let before = self.meaning(name, &*reformed.rule, &*reformed.original, scratch)?;
-        let after = self.meaning(name, &*reformed.rule, target, scratch)?;
+        let before = (&*reformed.original, Side::Before);
+        let before = self.meaning(name, &*reformed.rule, before, scratch)?;
+        let after = self.meaning(name, &*reformed.rule, (target, Side::After), scratch)?;
         self.watch.tell(Event::StageEnded { stage });
         let (root_before, root_after) = (before.root(), after.root());
         if root_before != root_after {
@@ -82,11 +111,11 @@ impl Migration<'_> {
         &self,
         name: &str,
         rule: &dyn Reform,
-        snapshot: &dyn Snapshot,
+        (snapshot, side): (&dyn Snapshot, Side),
         scratch: &Scratch,
     ) -> Result<TableCommitment> {
         self.converting(name, scratch, &|options, progress| {
-            rule.meaning(snapshot, options, progress)
+            rule.meaning(snapshot, side, options, progress)
         })
     }
 

@@ -96,6 +96,7 @@ impl World {
             target,
             ranges: &self.ranges,
             rule: None,
+            made_by: &[],
             tally: true,
             limits: LIMITS,
         };
@@ -108,6 +109,7 @@ impl World {
             source: &*view(source)?,
             target: &*view(target)?,
             layout: &self.layout,
+            made_by: &[],
             ranges: &self.ranges,
             limits: LIMITS,
         };

@@ -14,4 +14,5 @@ mod pace;
 mod plain_swap;
 mod relaid;
 mod run;
+mod transforms;
 mod verify;

@@ -1,16 +1,20 @@
 //! What the comparison of two layouts finds.
 
 use crate::files::Entries;
+use std::sync::atomic::{AtomicU64, Ordering};
 use transload_engine::{
-    CopyJob, Kind, Limits, MemoryLog, RelaidJob, Result, VerifiedDatabase, Watch, aligned_ranges,
-    copy_database, verify_relaid,
+    CopyJob, Kind, Limits, MemoryLog, OnTheWay, RelaidJob, Result, VerifiedDatabase, Watch,
+    aligned_ranges, copy_database, sample, verify_relaid,
 };
 use transload_model::layout::{
     BookkeepingEntry, Layout, NoPhysicalForm, Placement, TableClass, TableSpec,
 };
 use transload_model::record::TableName;
 use transload_store::memory::MemoryStore;
-use transload_store::{Durability, KeyRange, Rekey, Store, WriteBatch};
+use transload_store::{
+    Durability, KeyRange, PutEntry, Rekey, Reshape, ReshapePass, Store, Transform, WayBack,
+    WriteBatch,
+};
 
 const LIMITS: Limits = Limits {
     memory_bytes_max: 1 << 20,
@@ -132,12 +136,17 @@ impl Pair {
     }
 
     fn copy(&self) -> Result<()> {
-        let rule = self.rule();
+        self.copy_by(&self.rule())
+    }
+
+    fn copy_by(&self, rule: &dyn Reshape) -> Result<()> {
+        let made_by = [rule.transform().to_string()];
         let job = CopyJob {
             database: "a.db",
             source: &*self.source.snapshot().unwrap(),
             layout: &self.layouts[0],
-            rule: Some(&rule),
+            rule: Some(rule),
+            made_by: &made_by,
             target: &self.target,
             ranges: &self.ranges,
             tally: false,
@@ -147,14 +156,19 @@ impl Pair {
     }
 
     fn verify(&self) -> Result<VerifiedDatabase> {
-        let rule = self.rule();
+        self.verify_by(&self.rule())
+    }
+
+    fn verify_by(&self, rule: &dyn Reshape) -> Result<VerifiedDatabase> {
+        let made_by = [rule.transform().to_string()];
         let target = self.target.snapshot().unwrap();
         let target_ranges = aligned_ranges(&*target, &self.layouts[1], LIMITS.chunk_bytes).unwrap();
         let job = RelaidJob {
             database: "a.db",
             source: &*self.source.snapshot().unwrap(),
             target: &*target,
-            rule: &rule,
+            rule,
+            made_by: &made_by,
             ranges: &self.ranges,
             target_ranges: &target_ranges,
             limits: LIMITS,
@@ -264,4 +278,97 @@ fn a_copy_that_is_done_again_ends_with_the_same_target() {
     again.copy().unwrap();
     assert_eq!(again.found(), content(&again.layouts[1]));
     let _ = again.verify().unwrap();
+}
+
+/// Rekeys, and does something to values that no transform may do.
+struct Bad<'a> {
+    rekey: Rekey<'a>,
+    /// Flips a coin for each value; otherwise every value gets the same byte more.
+    flips: Option<AtomicU64>,
+}
+
+impl Reshape for Bad<'_> {
+    fn transform(&self) -> Transform {
+        let way_back = WayBack::OneWay("of the test".into());
+        Transform { id: "bad", version: 7, way_back, ..self.rekey.transform() }
+    }
+
+    fn source(&self) -> &dyn Layout {
+        self.rekey.source()
+    }
+
+    fn target(&self) -> &dyn Layout {
+        self.rekey.target()
+    }
+
+    fn pass(&self) -> Box<dyn ReshapePass + '_> {
+        Box::new(BadPass { rekey: self.rekey.pass(), flips: self.flips.as_ref() })
+    }
+}
+
+struct BadPass<'a> {
+    rekey: Box<dyn ReshapePass + 'a>,
+    flips: Option<&'a AtomicU64>,
+}
+
+impl ReshapePass for BadPass<'_> {
+    fn entry(
+        &mut self,
+        key: &[u8],
+        value: &[u8],
+        put: &mut PutEntry<'_>,
+    ) -> transload_store::Result<()> {
+        let tossed = self.flips.map_or(1, |flips| {
+            // A hash of how often it was asked: another series each time.
+            flips.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 63
+        });
+        let value = [value, &b"!"[..usize::try_from(tossed).unwrap()]].concat();
+        self.rekey.entry(key, &value, put)
+    }
+}
+
+#[test]
+fn a_transform_that_flips_a_coin_is_found_and_named() {
+    let mut pair = Pair::copied(true);
+    (pair.target, pair.log) = (MemoryStore::new(), MemoryLog::default());
+    let bad = Bad { rekey: pair.rule(), flips: Some(AtomicU64::new(0)) };
+    pair.copy_by(&bad).unwrap();
+    let error = pair.verify_by(&bad).unwrap_err();
+    assert_eq!(error.kind(), Kind::Difference, "{error}");
+    assert!(error.to_string().contains("bad 7 isn't deterministic"), "{error}");
+}
+
+#[test]
+fn what_another_transform_has_made_is_not_taken() {
+    let pair = Pair::copied(true);
+    let bad = Bad { rekey: pair.rule(), flips: None };
+    for error in [pair.copy_by(&bad).unwrap_err(), pair.verify_by(&bad).unwrap_err()] {
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+        let text = error.to_string();
+        assert!(text.contains("rekey 1") && text.contains("bad 7"), "{text}");
+    }
+}
+
+#[test]
+fn a_value_under_a_certificate_is_not_transformed() {
+    let mut pair = Pair::copied(true);
+    (pair.target, pair.log) = (MemoryStore::new(), MemoryLog::default());
+    for layout in &mut pair.layouts {
+        layout.tables[0].class = TableClass::Authenticated;
+    }
+    let bad = Bad { rekey: pair.rule(), flips: None };
+    let error = pair.copy_by(&bad).unwrap_err();
+    assert_eq!(error.kind(), Kind::Difference, "{error}");
+    assert!(error.to_string().contains("under a certificate"), "{error}");
+    assert!(error.to_string().contains("numbers"), "{error}");
+    let way = OnTheWay { reshape: Some(&bad), trim: None };
+    let source = pair.source.snapshot().unwrap();
+    let planned = sample(&*source, &pair.layouts[0], way, &Watch::default()).unwrap_err();
+    assert_eq!(planned.kind(), Kind::Refused, "{planned}");
+    // The same to a table that nobody signs is no matter of certificates.
+    for layout in &mut pair.layouts {
+        layout.tables[0].class = TableClass::EqualOnly;
+    }
+    let bad = Bad { rekey: pair.rule(), flips: None };
+    (pair.copy_by(&bad)).unwrap();
 }

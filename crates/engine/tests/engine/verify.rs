@@ -46,6 +46,7 @@ impl Pair {
             target: &pair.target,
             ranges: &pair.ranges,
             rule: None,
+            made_by: &[],
             tally: true,
             limits: LIMITS,
         };
@@ -60,6 +61,7 @@ impl Pair {
             source: &*self.source.snapshot().unwrap(),
             target: &*self.target.snapshot().unwrap(),
             layout: &self.layout,
+            made_by: &[],
             ranges: &self.ranges,
             limits: LIMITS,
         };

@@ -15,7 +15,15 @@ use std::ops::Range;
 use std::sync::Arc;
 use transload_codec::proto::put_varint_field;
 use transload_model::layout::{Layout, Placement};
-use transload_store::{DatabaseTrim, Error, HomeView, Judged, Result, Trim};
+use transload_store::{
+    DatabaseTrim, Error, HomeView, Judged, Result, Transform, Trim, TrimRule, WayBack,
+};
+
+/// What the rules below are called; they have one version together.
+const KEEP_HEIGHTS: &str = "keep-heights";
+
+/// What is left of the same entries has changed so often, this one included.
+const KEEP_HEIGHTS_VERSION: u32 = 1;
 
 /// Leaves out what is below `first` of a home whose block store ends at `last`.
 ///
@@ -32,11 +40,30 @@ pub(super) fn below(
     };
     let kept_share = Some((last - first + 1, last - before + 1));
     let text = format!("heights {first} to {last} are carried, those below are left out");
+    let asked = format!("--keep-heights, first_height = {first}");
     let trim = |database: &str, rule: Arc<dyn Trim>, layout: &dyn Layout, tables: Range<usize>| {
+        let transform = Transform {
+            id: KEEP_HEIGHTS,
+            version: KEEP_HEIGHTS_VERSION,
+            from: layout.id().to_owned(),
+            // Where they end isn't part of it: a node that has run since has more.
+            to: format!("{}, heights from {first}", layout.id()),
+            way_back: WayBack::OneWay(format!(
+                "nothing makes what is of heights below {first} anew"
+            )),
+        };
         let tables = layout.tables()[tables].iter();
         let becomes: BTreeMap<_, _> =
             tables.map(|table| (table.name.clone(), text.clone())).collect();
-        DatabaseTrim { database: database.to_owned(), rule, becomes, kept_share, notes: Vec::new() }
+        DatabaseTrim {
+            database: database.to_owned(),
+            rule: TrimRule::Entries(rule),
+            transform,
+            asked: asked.clone(),
+            becomes,
+            kept_share,
+            notes: Vec::new(),
+        }
     };
     let needed = Needed::of(&state, first)?;
     let states = trim(

@@ -1,12 +1,19 @@
 //! The index of transactions: dropped whole, or from below a height.
 
+use super::TX_INDEX_NAME;
 use crate::cometbft::database::TX_INDEX;
 use crate::cometbft::layout::{TxIndexLayout, tx_index as table};
 use crate::cometbft::wire::results::TxResult;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use transload_model::layout::{Layout as _, Placement};
-use transload_store::{DatabaseTrim, Judged, Trim};
+use transload_store::{DatabaseTrim, Judged, Transform, Trim, TrimRule, WayBack};
+
+/// What dropping the index is called.
+const DROP_TX_INDEX: &str = "drop-tx_index";
+
+/// What is left of the same entries has changed so often, this one included.
+const DROP_TX_INDEX_VERSION: u32 = 1;
 
 /// Leaves every entry out. `unindexable` is a height whose results aren't kept.
 pub(super) fn dropped(unindexable: Option<u64>) -> DatabaseTrim {
@@ -34,8 +41,26 @@ pub(super) fn dropped(unindexable: Option<u64>) -> DatabaseTrim {
         ));
     }
     let database = TX_INDEX.to_owned();
-    let rule = Arc::new(Dropped { layout });
-    DatabaseTrim { database, rule, becomes, kept_share: None, notes }
+    let transform = Transform {
+        id: DROP_TX_INDEX,
+        version: DROP_TX_INDEX_VERSION,
+        from: layout.id().to_owned(),
+        to: format!("{}, empty", layout.id()),
+        way_back: WayBack::OneWay(
+            "`cometbft reindex-event` makes it anew from blocks and their results, no transform \
+             of transload does"
+                .to_owned(),
+        ),
+    };
+    DatabaseTrim {
+        database,
+        rule: TrimRule::Entries(Arc::new(Dropped { layout })),
+        transform,
+        asked: format!("--drop {TX_INDEX_NAME}"),
+        becomes,
+        kept_share: None,
+        notes,
+    }
 }
 
 #[derive(Debug)]
@@ -106,7 +131,9 @@ mod tests {
             (b"TxIndexerRetainHeightKey", b"5", None),
             (b"whatever", b"", None),
         ] {
-            let Judged::LeftOut { height: found, .. } = trim.rule.judge(key, value) else {
+            let Judged::LeftOut { height: found, .. } =
+                trim.rule.entries().unwrap().judge(key, value)
+            else {
                 panic!("{key:?} is kept");
             };
             assert_eq!(found, height, "{}", String::from_utf8_lossy(key));

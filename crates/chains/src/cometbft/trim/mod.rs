@@ -2,9 +2,13 @@
 
 mod heights;
 mod index;
+mod versions;
 mod window;
 
+pub(crate) use versions::kept_versions;
+
 use super::database::{self, TX_INDEX};
+use super::home::NodeBuild;
 use super::layout::{blockstore as blockstore_table, state as state_table};
 use super::wire::block::BlockStoreState;
 use transload_codec::Malformed;
@@ -22,7 +26,11 @@ const TX_INDEX_NAME: &str = "tx_index";
 /// # Errors
 /// [`Kind::InvalidInput`] for a name that nothing has; [`Kind::Unsupported`] for what isn't there
 /// or is still needed; those of reading.
-pub(crate) fn trims(view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseTrim>> {
+pub(crate) fn trims(
+    view: HomeView<'_>,
+    wish: &TrimWish,
+    node: Option<&NodeBuild>,
+) -> Result<Vec<DatabaseTrim>> {
     let mut trims = Vec::new();
     for name in &wish.drop {
         if name != TX_INDEX_NAME {
@@ -43,6 +51,9 @@ pub(crate) fn trims(view: HomeView<'_>, wish: &TrimWish) -> Result<Vec<DatabaseT
     }
     if let Some(first) = wish.first_height {
         trims.extend(below(view, first, wish)?);
+    }
+    if let Some(first) = wish.first_version {
+        trims.extend(versions::below(view, first, wish, node)?);
     }
     Ok(trims)
 }

@@ -1,11 +1,11 @@
 //! The second scan: writes the entries of the 1.x form, sorted by version and nonce.
 //!
-//! Layout of a record: version u64 BE, nonce u32 BE, then 0 and the entry's value, or 1 and the
-//! hash of a leaf of the 0.x form whose value is too large to be sorted; it is read again when it
-//! is wanted.
+//! Layout of a record: see [`super::view`]. A leaf whose value is too large to be sorted is named by
+//! its hash and read again when it is wanted.
 
 use super::join::{DOUBLED, HAS_ORPHAN, Joined};
 use super::reach::Bits;
+use super::view::{INLINE, KEY_BYTES, LARGE};
 use super::{OPERATION, StoreReport, Tree, Unreachable};
 use crate::iavl::fields::Take;
 use crate::iavl::keys::NodeId;
@@ -13,13 +13,6 @@ use crate::iavl::node::{Body, HASH_BYTES, Node, inner_hash};
 use transload_codec::varint::{put_uvarint, put_varint};
 use transload_store::sort::{Indexed, IndexedBuilder, Sequence, Sorted, Sorter, Spooled};
 use transload_store::{Error, Kind, Result, Scan};
-
-/// Bytes of a record's key.
-pub(super) const KEY_BYTES: usize = 12;
-/// The value follows.
-pub(super) const INLINE: u8 = 0;
-/// The hash of a leaf of the 0.x form follows.
-pub(super) const LARGE: u8 = 1;
 
 /// A leaf larger than this isn't sorted whole: values of megabytes would fill a sorter.
 const INLINE_BYTES_MAX: usize = 64 << 10;

@@ -22,7 +22,7 @@ mod number;
 mod reach;
 mod reform;
 mod report;
-mod view;
+pub(in crate::iavl) mod view;
 
 pub use reform::{LAYOUT, NAME, ToIavl1, has_old_form};
 pub use report::{ConversionReport, ORPHANS_LISTED_MAX, StoreReport, UNREACHABLE_LISTED_MAX};
@@ -264,5 +264,5 @@ fn convert(tree: &Tree<'_>, name: &[u8]) -> Result<view::ConvertedStore> {
         if joined.unnamed > 0 { Some(reach::reached(tree, nodes.records())?) } else { None };
     let parts = emit::Parts { nodes, roots, taken, parents };
     let entries = emit::emit(tree, joined, &parts, reached, &mut report)?;
-    Ok(view::ConvertedStore::new(tree.prefix.clone(), entries, report))
+    Ok(view::ConvertedStore::new(tree.prefix.clone(), Arc::new(entries), report))
 }

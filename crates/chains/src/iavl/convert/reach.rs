@@ -53,6 +53,7 @@ pub(super) fn reached(tree: &Tree<'_>, count: u64) -> Result<Bits> {
         name: &tree.name,
         prefix: &tree.prefix,
         new_form_stays: true,
+        first_version: 0,
     };
     let mut reach = Reach { bits: Bits::new(count), work: tree.work };
     trees.visit(&mut reach)?;

@@ -1,16 +1,23 @@
 //! The conversion as a change of layout that a plan can ask for.
 
 use super::{ConversionReport, ConvertOptions, FastIndex, Gaps, Unreachable, prepare};
+use crate::iavl::ApplicationLayout;
 use crate::iavl::keys::store_prefix;
 use crate::iavl::logical::logical_root;
 use crate::iavl::verify::store_names;
 use std::sync::Arc;
 use transload_model::commitment::TableCommitment;
+use transload_model::layout::Layout as _;
 use transload_model::report::{Verdict, printable_key};
-use transload_store::{KeyRange, Reform, ReformOptions, Reformed, Result, Snapshot};
+use transload_store::{
+    KeyRange, Reform, ReformOptions, Reformed, Result, Side, Snapshot, Transform, WayBack,
+};
 
 /// What a plan calls the layout.
 pub const NAME: &str = "iavl-1";
+
+/// What it gives for the same entries has changed so often, this one included.
+const VERSION: u32 = 1;
 
 /// The layout's id.
 pub const LAYOUT: &str = "cosmos-application-iavl-1";
@@ -44,8 +51,18 @@ pub struct ToIavl1 {
 }
 
 impl Reform for ToIavl1 {
-    fn layout(&self) -> &'static str {
-        LAYOUT
+    fn transform(&self) -> Transform {
+        Transform {
+            id: NAME,
+            version: VERSION,
+            from: ApplicationLayout::new().id().to_owned(),
+            to: LAYOUT.to_owned(),
+            way_back: WayBack::OneWay(
+                "the form of IAVL 0.x has orphans, and which of them a database had no longer \
+                 follows from the form of 1.x"
+                    .to_owned(),
+            ),
+        }
     }
 
     fn caution(&self) -> Option<&str> {
@@ -68,12 +85,13 @@ impl Reform for ToIavl1 {
         };
         let converted = prepare(source, &options, progress)?;
         let notes = notes(converted.report(), self.fast_index);
-        Ok(Reformed { snapshot: Arc::new(converted), notes })
+        Ok(Reformed { snapshot: Arc::new(converted), notes, left_out: None })
     }
 
     fn meaning(
         &self,
         snapshot: &dyn Snapshot,
+        _side: Side,
         options: &ReformOptions,
         progress: &(dyn Fn(u64, u64) -> bool + Sync),
     ) -> Result<TableCommitment> {

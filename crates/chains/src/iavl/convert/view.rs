@@ -1,7 +1,10 @@
-//! The converted database as a snapshot: the source's entries, with those of the 0.x form taken
-//! out and those of the 1.x form put in, in the order of their keys.
+//! The database as it will be as a snapshot: the source's entries, with those of the 0.x form taken
+//! out and those of the 1.x form put in or taken out, in the order of their keys.
+//!
+//! Layout of a record of what changes: version u64 BE, nonce u32 BE, then a byte that says what
+//! becomes of the entry at this key (see the constants), and what that needs.
 
-use super::emit::{INLINE, KEY_BYTES, put_node};
+use super::emit::put_node;
 use super::{ConversionReport, FastIndex, OPERATION, StoreReport};
 use crate::iavl::keys::{NodeId, STORAGE_VERSION};
 use crate::iavl::node::Node;
@@ -9,19 +12,36 @@ use std::sync::Arc;
 use transload_store::sort::{Indexed, Sequence, SpoolReader};
 use transload_store::{Cursor, Error, KeyRange, Kind, Result, Snapshot};
 
+/// Bytes of a record's key.
+pub(in crate::iavl) const KEY_BYTES: usize = 12;
+/// The value follows.
+pub(in crate::iavl) const INLINE: u8 = 0;
+/// The hash of a leaf of the 0.x form follows.
+pub(in crate::iavl) const LARGE: u8 = 1;
+/// There is none any more.
+pub(in crate::iavl) const GONE: u8 = 2;
+/// There is none any more: it stands at nonce 0.
+pub(in crate::iavl) const AWAY: u8 = 3;
+/// The value is what stood at nonce 1 of the version.
+pub(in crate::iavl) const MOVED: u8 = 4;
+
 /// What a cursor reads of the new entries at a time.
 const READ_BYTES: usize = 128 << 10;
 
 /// One store, converted.
-pub(super) struct ConvertedStore {
+pub(in crate::iavl) struct ConvertedStore {
     prefix: Vec<u8>,
     /// `None` when it had nothing of the 0.x form.
-    entries: Option<Indexed>,
+    entries: Option<Arc<Indexed>>,
     report: StoreReport,
 }
 
 impl ConvertedStore {
-    pub(super) fn new(prefix: Vec<u8>, entries: Indexed, report: StoreReport) -> Self {
+    pub(in crate::iavl) fn new(
+        prefix: Vec<u8>,
+        entries: Arc<Indexed>,
+        report: StoreReport,
+    ) -> Self {
         Self { prefix, entries: Some(entries), report }
     }
 
@@ -64,7 +84,7 @@ impl std::fmt::Debug for Converted {
 
 impl Converted {
     /// `stores` in the order of their keys.
-    pub(super) fn new(
+    pub(in crate::iavl) fn new(
         source: Arc<dyn Snapshot>,
         stores: Vec<ConvertedStore>,
         fast_index: FastIndex,
@@ -94,7 +114,6 @@ impl Converted {
                     put(KeyRange::prefix(&entry(kind)), Content::Nothing);
                 }
                 let prefix = entry(b"s");
-                let entries = Arc::new(entries);
                 put(KeyRange::prefix(&prefix), Content::Nodes { prefix, entries });
             }
             report.stores.push(store.report);
@@ -140,7 +159,7 @@ impl Snapshot for Converted {
                 let reader = entries.seek(&key[prefix.len()..], 0)?;
                 match reader.current() {
                     Some(record) if record[..KEY_BYTES] == key[prefix.len()..] => {
-                        value(&*self.source, prefix, record).map(Some)
+                        value(&*self.source, prefix, record)
                     }
                     _ => self.source.get(key),
                 }
@@ -210,18 +229,27 @@ fn within_prefix<'a>(range: &'a KeyRange, prefix: &[u8]) -> (&'a [u8], Option<&'
     (start, end)
 }
 
-/// The value of a new entry.
-fn value(source: &dyn Snapshot, prefix: &[u8], record: &[u8]) -> Result<Vec<u8>> {
-    let rest = &record[KEY_BYTES..];
+/// The value of a new entry; `None` where there is none any more.
+fn value(source: &dyn Snapshot, prefix: &[u8], record: &[u8]) -> Result<Option<Vec<u8>>> {
+    let (key, rest) = record.split_at(KEY_BYTES);
     match rest.split_first() {
-        Some((&INLINE, value)) => Ok(value.to_vec()),
-        Some((_, hash)) => large(source, prefix, hash),
-        None => Err(lost()),
+        Some((&INLINE, value)) => Ok(Some(value.to_vec())),
+        Some((&LARGE, hash)) => large(source, prefix, hash).map(Some),
+        Some((&MOVED, _)) => moved(source, prefix, key).map(Some),
+        Some((&(GONE | AWAY), _)) => Ok(None),
+        _ => Err(lost()),
     }
 }
 
+/// What stood at nonce 1 of the version in a key.
+fn moved(source: &dyn Snapshot, prefix: &[u8], key: &[u8]) -> Result<Vec<u8>> {
+    let version = key.first_chunk::<8>().ok_or_else(lost)?;
+    let stood = [prefix, version, &1_u32.to_be_bytes()].concat();
+    source.get(&stood)?.ok_or_else(lost)
+}
+
 fn lost() -> Error {
-    Error::new(Kind::Corrupt, OPERATION, "a leaf has changed since the conversion was prepared")
+    Error::new(Kind::Corrupt, OPERATION, "a node has changed since the conversion was prepared")
 }
 
 /// A leaf that was too large to be sorted: made again from the source.
@@ -306,35 +334,45 @@ impl Merge {
         source: &dyn Snapshot,
         lent: &mut Held,
     ) -> Result<bool> {
-        if !self.waits && !self.source_ended {
-            match cursor.next()? {
-                Some((key, value)) => {
-                    self.waiting.take(key, value);
-                    self.waits = true;
+        loop {
+            if !self.waits && !self.source_ended {
+                match cursor.next()? {
+                    Some((key, value)) => {
+                        self.waiting.take(key, value);
+                        self.waits = true;
+                    }
+                    None => self.source_ended = true,
                 }
-                None => self.source_ended = true,
+            }
+            if self.key.is_empty() || (self.waits && self.waiting.key < self.key) {
+                std::mem::swap(lent, &mut self.waiting);
+                return Ok(std::mem::take(&mut self.waits));
+            }
+            if self.waits && self.waiting.key == self.key {
+                // What becomes of it stands in the record.
+                self.waits = false;
+            }
+            let Some(record) = self.entries.current() else { return Ok(false) };
+            let is_there = match record[KEY_BYTES..].split_first() {
+                Some((&INLINE, value)) => {
+                    lent.take(&self.key, value);
+                    true
+                }
+                _ => match value(source, &self.prefix, record)? {
+                    Some(value) => {
+                        lent.value = value;
+                        lent.key.clone_from(&self.key);
+                        true
+                    }
+                    None => false,
+                },
+            };
+            self.entries.advance()?;
+            self.load();
+            if is_there {
+                return Ok(true);
             }
         }
-        if self.key.is_empty() || (self.waits && self.waiting.key < self.key) {
-            std::mem::swap(lent, &mut self.waiting);
-            return Ok(std::mem::take(&mut self.waits));
-        }
-        if self.waits && self.waiting.key == self.key {
-            // The same node; the new one names its children by their new keys.
-            self.waits = false;
-        }
-        let Some(record) = self.entries.current() else { return Ok(false) };
-        match record[KEY_BYTES..].split_first() {
-            Some((&INLINE, value)) => lent.take(&self.key, value),
-            Some((_, hash)) => {
-                lent.value = large(source, &self.prefix, hash)?;
-                lent.key.clone_from(&self.key);
-            }
-            None => return Err(lost()),
-        }
-        self.entries.advance()?;
-        self.load();
-        Ok(true)
     }
 }
 

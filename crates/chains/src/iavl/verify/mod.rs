@@ -153,12 +153,20 @@ pub fn verify(
 /// # Errors
 /// Those of reading.
 pub fn tip(snapshot: &dyn Snapshot) -> Result<Option<(u64, [u8; 32])>> {
-    let Some(version) = latest(snapshot, &mut Verdict::nothing())? else { return Ok(None) };
+    let Some(version) = latest_version(snapshot)? else { return Ok(None) };
     let Some(stored) = snapshot.get(&crate::iavl::keys::commit_info_key(version))? else {
         return Ok(None);
     };
     let info = crate::iavl::commit::CommitInfo::decode(&stored).ok();
     Ok(info.and_then(|info| info.app_hash()).map(|hash| (version, hash)))
+}
+
+/// The last version committed; `None` where that isn't there or can't be read.
+///
+/// # Errors
+/// Those of reading.
+pub(super) fn latest_version(snapshot: &dyn Snapshot) -> Result<Option<u64>> {
+    latest(snapshot, &mut Verdict::nothing())
 }
 
 fn latest(snapshot: &dyn Snapshot, verdict: &mut Verdict) -> Result<Option<u64>> {
