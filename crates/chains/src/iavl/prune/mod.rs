@@ -1,9 +1,10 @@
 //! The last versions of an application's state, as the library's own pruning leaves them
-//! (docs/formats/iavl-pruning.md), and what no version has taken out.
+//! (docs/formats/iavl-pruning.md).
 //!
-//! [`prepare`] reads each store three times: which nodes the kept roots reach, which any root
-//! reaches, and what follows for each entry. The pruned database then is a snapshot in the
-//! source's place, as a converted one is. Memory stays within the limit, but for two bits a node.
+//! [`KeepVersions::prepare`] reads each store three times: which nodes the kept roots reach, which
+//! any root reaches, and what follows for each entry. The pruned database then is a snapshot in
+//! the source's place, as a converted one is. Memory stays within the limit, but for two bits a
+//! node.
 //!
 //! Invariants: an entry above the last version committed, outside the trees, or of a store that
 //! isn't part of the application any more is carried as it is; CommitInfo of all versions stays,
