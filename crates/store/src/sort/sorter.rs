@@ -12,9 +12,9 @@ use std::fs::File;
 use std::path::PathBuf;
 use std::thread::JoinHandle;
 
-/// Runs merged at a time. With 64 runs of 64 MiB one merge sorts 4 GiB; beyond that, runs are
-/// merged into longer ones first.
-const FAN_IN_MAX: usize = 64;
+/// Runs merged at a time. With 256 runs of 16 MiB one merge sorts 4 GiB; beyond that, runs are
+/// merged into longer ones first, which reads and writes everything once more.
+const FAN_IN_MAX: usize = 256;
 
 /// Bytes that the index holds for each record, beside the record's own.
 const INDEX_BYTES: usize = size_of::<Place>();
@@ -386,7 +386,7 @@ mod tests {
         let records: Vec<Vec<u8>> = (0..20_000_u64)
             .map(|n| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec())
             .collect();
-        let (found, runs) = sorted(&records, 2_000, 0);
+        let (found, runs) = sorted(&records, 1_000, 0);
         assert!(runs > 2 * FAN_IN_MAX, "{runs} runs");
         assert_eq!(found.len(), records.len());
         assert!(found.windows(2).all(|pair| pair[0] <= pair[1]));

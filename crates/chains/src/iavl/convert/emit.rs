@@ -42,7 +42,7 @@ pub(super) fn emit(
     reached: Option<Bits>,
     report: &mut StoreReport,
 ) -> Result<Indexed> {
-    let mut emitter = Emitter { tree, entries: tree.sorter(), record: Vec::new() };
+    let mut emitter = Emitter { tree, entries: tree.large_sorter(), record: Vec::new() };
     let Joined { own, parents, new_parents, roots, .. } = joined;
     emitter.nodes(&own, parents, &parts.nodes, reached.as_ref(), report)?;
     if let Some(id) = report.left_out_listed.first()

@@ -132,6 +132,11 @@ impl<'a> Tree<'a> {
         Sorter::new(self.scratch, self.memory_bytes_max / SORTER_SHARE)
     }
 
+    /// For whole entries, while at most three others are read.
+    fn large_sorter(&self) -> Sorter<'a> {
+        Sorter::new(self.scratch, self.memory_bytes_max / SORTER_SHARE * 2)
+    }
+
     fn spool(&self) -> Spool<'a> {
         Spool::new(self.scratch, (self.memory_bytes_max / 256).min(SPOOL_BYTES_MAX))
     }
