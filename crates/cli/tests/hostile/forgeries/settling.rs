@@ -30,6 +30,7 @@ const TABLES: [&str; 5] = [
 /// Five records of the block store, at heights of which none is beside another: a part with
 /// another byte, a header with another hash, a commit and an entry of the index of hashes that are
 /// gone, a seen commit with another signature.
+#[allow(clippy::print_stdout, reason = "the seed is for whoever repeats the run")]
 fn five(home: &Home) -> [Forged; 5] {
     let seed = number("TRANSLOAD_SEED").unwrap_or(1);
     println!("seed {seed}");
