@@ -4,7 +4,7 @@
 use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 use transload_model::report::printable_key;
-use transload_store::{Driver, Guarantees, KEY_BYTES_MAX, KeyRange, Scan, Snapshot, Weakness};
+use transload_store::{Driver, Guarantees, KEY_BYTES_MAX, KeyRange, Snapshot, Walk, Weakness};
 
 /// A key is quoted up to this many characters: the longest seen has 70,021 bytes.
 const QUOTED_CHARS_MAX: usize = 120;
@@ -57,7 +57,7 @@ pub fn refuse_what_does_not_fit(
 ) -> Result<()> {
     let (_, target) = driver.target_profile();
     let fault = |error| Error::reading("look for long keys", error);
-    let mut scan = Scan::new(source, &KeyRange::all()).map_err(fault)?;
+    let mut scan = Walk::new(source, &KeyRange::all()).map_err(fault)?;
     let mut seen: u64 = 0;
     while let Some((key, value)) = scan.next().map_err(fault)? {
         seen += 1;
@@ -82,6 +82,5 @@ pub fn refuse_what_does_not_fit(
         }
         return Err(error.next("choose another engine; `transload engines` lists them"));
     }
-    let _complete = scan.receipt().map_err(fault)?;
-    Ok(())
+    scan.end().map_err(fault)
 }

@@ -36,7 +36,7 @@ pub use profile::{
 };
 pub use reform::{GoneEntries, Reform, ReformOptions, Reformed, Side};
 pub use reshape::{PutEntry, Rekey, Reshape, ReshapePass, Run};
-pub use scan::{Scan, ScanDigest, ScanReceipt};
+pub use scan::{Scan, ScanDigest, ScanReceipt, Walk};
 pub use store::{
     BulkLoad, ChunkLoad, Cursor, Durability, Snapshot, Store, TakeValue, WriteBatch, WriteOp,
 };

@@ -1,7 +1,8 @@
-//! A scan that can't lie about its end.
+//! Walks that can't lie about their end.
 //!
-//! [`Scan`] wraps a driver's cursor. It checks that keys ascend and lie in the range, makes the
-//! first error final, and hands out a [`ScanReceipt`] only after the real end.
+//! [`Walk`] wraps a driver's cursor. It checks that keys ascend and lie in the range, makes the
+//! first error final, and says that it is whole only after the real end. [`Scan`] is one that also
+//! digests what it gives, and hands out a [`ScanReceipt`].
 
 use crate::{Cursor, Error, KeyRange, Kind, Result, Snapshot};
 use serde::{Deserialize, Serialize};
@@ -74,32 +75,23 @@ enum State {
     Failed(Error),
 }
 
-/// A checked walk over a range of a snapshot.
-pub struct Scan {
+/// A checked walk over a range of a snapshot, for whoever looks at entries as they pass. [`Scan`]
+/// also digests them, so that two walks can be held against each other.
+pub struct Walk {
     cursor: Box<dyn Cursor>,
     range: KeyRange,
     state: State,
     last_key: Option<Vec<u8>>,
-    entries: u64,
-    bytes: u64,
-    digest: ScanDigest,
 }
 
-impl Scan {
+impl Walk {
     /// Begins a walk.
     ///
     /// # Errors
     /// Those of [`Snapshot::cursor`].
     pub fn new(snapshot: &dyn Snapshot, range: &KeyRange) -> Result<Self> {
-        Ok(Self {
-            cursor: snapshot.cursor(range)?,
-            range: range.clone(),
-            state: State::Open,
-            last_key: None,
-            entries: 0,
-            bytes: 0,
-            digest: ScanDigest::default(),
-        })
+        let cursor = snapshot.cursor(range)?;
+        Ok(Self { cursor, range: range.clone(), state: State::Open, last_key: None })
     }
 
     /// The next entry, valid until the next call; `None` at the end, and from then on.
@@ -123,9 +115,6 @@ impl Scan {
                 let last = self.last_key.get_or_insert_with(Vec::new);
                 last.clear();
                 last.extend_from_slice(key);
-                self.entries += 1;
-                self.bytes += key.len() as u64 + value.len() as u64;
-                self.digest.push(key, value);
                 Ok(Some((key, value)))
             }
             Ok(None) => {
@@ -139,17 +128,13 @@ impl Scan {
         }
     }
 
-    /// The receipt of a walk that ended.
+    /// Says that the walk has come to its end: what it gave is all that there is.
     ///
     /// # Errors
     /// The walk's error; [`Kind::InvalidInput`] when the walk was left before its end.
-    pub fn receipt(self) -> Result<ScanReceipt> {
+    pub fn end(self) -> Result<()> {
         match self.state {
-            State::Ended => Ok(ScanReceipt {
-                entries: self.entries,
-                bytes: self.bytes,
-                digest: self.digest.finish(),
-            }),
+            State::Ended => Ok(()),
             State::Failed(error) => Err(error),
             State::Open => Err(Error::new(
                 Kind::InvalidInput,
@@ -157,6 +142,48 @@ impl Scan {
                 "the walk was left before its end, so there is no receipt",
             )),
         }
+    }
+}
+
+/// A walk that counts and digests what it gives.
+pub struct Scan {
+    walk: Walk,
+    entries: u64,
+    bytes: u64,
+    digest: ScanDigest,
+}
+
+impl Scan {
+    /// Begins a walk.
+    ///
+    /// # Errors
+    /// Those of [`Snapshot::cursor`].
+    pub fn new(snapshot: &dyn Snapshot, range: &KeyRange) -> Result<Self> {
+        let walk = Walk::new(snapshot, range)?;
+        Ok(Self { walk, entries: 0, bytes: 0, digest: ScanDigest::default() })
+    }
+
+    /// As [`Walk::next`].
+    ///
+    /// # Errors
+    /// As [`Walk::next`].
+    #[allow(clippy::should_implement_trait, reason = "a lending iterator can't be an Iterator")]
+    pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        let Some((key, value)) = self.walk.next()? else { return Ok(None) };
+        self.entries += 1;
+        self.bytes += key.len() as u64 + value.len() as u64;
+        self.digest.push(key, value);
+        Ok(Some((key, value)))
+    }
+
+    /// The receipt of a walk that ended.
+    ///
+    /// # Errors
+    /// As [`Walk::end`].
+    pub fn receipt(self) -> Result<ScanReceipt> {
+        self.walk.end()?;
+        let digest = self.digest.finish();
+        Ok(ScanReceipt { entries: self.entries, bytes: self.bytes, digest })
     }
 }
 

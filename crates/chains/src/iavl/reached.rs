@@ -8,7 +8,7 @@ use crate::iavl::fields::Take;
 use crate::iavl::keys::{Entry, NodeId};
 use crate::iavl::node::{Body, HASH_BYTES, Node, RootEntry};
 use transload_store::sort::{Scratch, Sequence, Sorted, Sorter, Spool, SpoolReader, Spooled};
-use transload_store::{Error, KeyRange, Kind, Result, Scan, Snapshot};
+use transload_store::{Error, KeyRange, Kind, Result, Snapshot, Walk};
 
 const OPERATION: &str = "walk the application's trees";
 
@@ -206,7 +206,7 @@ struct Scanner<'a, 't> {
 impl Scanner<'_, '_> {
     fn scan(&mut self, kind: u8, visitor: &mut dyn Visitor) -> Result<()> {
         let range = KeyRange::prefix(&[self.trees.prefix, &[kind]].concat());
-        let mut scan = Scan::new(self.trees.source, &range)?;
+        let mut scan = Walk::new(self.trees.source, &range)?;
         let skip = self.trees.prefix.len();
         let mut untold = 0;
         while let Some((key, value)) = scan.next()? {
@@ -230,7 +230,7 @@ impl Scanner<'_, '_> {
                 _ => {}
             }
         }
-        let _receipt = scan.receipt()?;
+        scan.end()?;
         visitor.advance(untold)
     }
 

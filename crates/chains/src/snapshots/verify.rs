@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use transload_model::report::{Finding, Verdict, printable_key};
 use transload_store::{
-    Error, KeyRange, Kind, Result, Scan, Snapshot, StateSnapshot, VersionChoice,
+    Error, KeyRange, Kind, Result, Snapshot, StateSnapshot, VersionChoice, Walk,
 };
 
 /// Each record is canonical, of its own key, and there is no file beyond its chunks.
@@ -160,7 +160,7 @@ struct Recorded {
 
 fn recorded(metadata: &dyn Snapshot) -> Result<Recorded> {
     let mut recorded = Recorded::default();
-    let mut scan = Scan::new(metadata, &KeyRange::all())?;
+    let mut scan = Walk::new(metadata, &KeyRange::all())?;
     while let Some((key, _)) = scan.next()? {
         match SnapshotId::of_key(key) {
             Some(_) if recorded.ids.len() >= SNAPSHOTS_MAX => recorded.beyond += 1,
@@ -168,7 +168,7 @@ fn recorded(metadata: &dyn Snapshot) -> Result<Recorded> {
             None => recorded.unknown += 1,
         }
     }
-    let _complete = scan.receipt()?;
+    scan.end()?;
     Ok(recorded)
 }
 

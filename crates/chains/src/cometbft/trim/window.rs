@@ -14,7 +14,7 @@ use crate::cometbft::wire::state::{EvidenceWindow, State};
 use crate::{iavl, snapshots};
 use transload_codec::Malformed;
 use transload_model::layout::{Layout as _, Placement};
-use transload_store::{AppState, Error, HomeView, KeyRange, Kind, Result, Scan, TrimWish};
+use transload_store::{AppState, Error, HomeView, KeyRange, Kind, Result, TrimWish, Walk};
 
 /// The key under which the node's own example application keeps its height.
 const KVSTORE_STATE_KEY: &[u8] = b"stateKey";
@@ -118,7 +118,7 @@ fn nanos(time: &[u8]) -> std::result::Result<i128, Malformed> {
 fn of_pending_evidence(view: HomeView<'_>) -> Result<Option<Need>> {
     let Some(snapshot) = view.databases.snapshot(EVIDENCE) else { return Ok(None) };
     let layout = EvidenceLayout::new(database::evidence_form(&*snapshot)?);
-    let mut scan = Scan::new(&*snapshot, &KeyRange::all())?;
+    let mut scan = Walk::new(&*snapshot, &KeyRange::all())?;
     let (mut canonical, mut lowest) = (Vec::new(), None::<u64>);
     while let Some((key, value)) = scan.next()? {
         let Placement::Record { table, .. } = layout.place(key, value, &mut canonical) else {
@@ -130,7 +130,7 @@ fn of_pending_evidence(view: HomeView<'_>) -> Result<Option<Need>> {
             lowest = Some(lowest.map_or(height, |lowest| lowest.min(height)));
         }
     }
-    let _whole = scan.receipt()?;
+    scan.end()?;
     let why = "there is evidence about it that no block carries yet".to_owned();
     Ok(lowest.map(|height| Need { height, why }))
 }

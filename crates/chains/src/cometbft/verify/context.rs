@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use transload_model::layout::{Layout as _, Placement};
 use transload_model::record::TableName;
 use transload_model::report::{Finding, Verdict};
-use transload_store::{HomeView, KeyRange, Result, Scan};
+use transload_store::{HomeView, KeyRange, Result, Walk};
 
 /// Missing heights after which the rest isn't looked at: a forged height of the store must not
 /// keep a verifier busy for ever.
@@ -182,7 +182,7 @@ fn store_finding(blocks: &Reader<BlockstoreLayout>, check: &'static str, what: S
 
 /// Whether there is a header, whatever the store says of itself.
 fn holds_a_block(blocks: &Reader<BlockstoreLayout>) -> Result<bool> {
-    let mut scan = Scan::new(&*blocks.snapshot, &KeyRange::all())?;
+    let mut scan = Walk::new(&*blocks.snapshot, &KeyRange::all())?;
     let mut canonical = Vec::new();
     while let Some((key, value)) = scan.next()? {
         let placed = blocks.layout.place(key, value, &mut canonical);
@@ -190,7 +190,7 @@ fn holds_a_block(blocks: &Reader<BlockstoreLayout>) -> Result<bool> {
             return Ok(true);
         }
     }
-    let _complete = scan.receipt()?;
+    scan.end()?;
     Ok(false)
 }
 

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use transload_codec::proto::{Fields, put_varint_field};
 use transload_model::layout::{Layout as _, Placement};
 use transload_model::report::Verdict;
-use transload_store::{KeyRange, Result, Scan};
+use transload_store::{KeyRange, Result, Walk};
 
 impl Heights<'_, '_> {
     /// Two votes of one validator for one height, round and type, for different blocks, both
@@ -129,7 +129,7 @@ fn scan(
     let mut heights = Heights::new(ctx);
     let mut canonical = Vec::new();
     let (mut below, mut unmarked) = (0_u64, Vec::new());
-    let mut scan = Scan::new(&*evidence.snapshot, &KeyRange::all())?;
+    let mut scan = Walk::new(&*evidence.snapshot, &KeyRange::all())?;
     while let Some((key, value)) = scan.next()? {
         let Placement::Record { table, .. } = evidence.layout.place(key, value, &mut canonical)
         else {
@@ -164,7 +164,7 @@ fn scan(
             )),
         }
     }
-    let _complete = scan.receipt()?;
+    scan.end()?;
     if saw_all {
         for (canonical, height) in unmarked {
             let what = "no block carries the evidence marked here".to_owned();

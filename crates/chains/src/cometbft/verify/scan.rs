@@ -21,7 +21,7 @@ use transload_codec::key::Fields;
 use transload_model::layout::{Layout, Placement};
 use transload_model::merkle::{leaf_hash, root_of, sha256};
 use transload_model::report::Verdict;
-use transload_store::{Error, KeyRange, Result, Scan};
+use transload_store::{Error, KeyRange, Result, Walk};
 
 /// Bytes that one worker scans at a time.
 const CHUNK_BYTES: u64 = 64 << 20;
@@ -386,7 +386,7 @@ fn scan_range<L: Layout>(
     let mut scanned =
         Scanned { verdict: Verdict::nothing(), tables: vec![0; tables.len()], outside: 0 };
     let mut canonical = Vec::new();
-    let mut scan = Scan::new(&*reader.snapshot, range)?;
+    let mut scan = Walk::new(&*reader.snapshot, range)?;
     let mut untold = 0;
     while let Some((key, value)) = scan.next()? {
         untold += (key.len() + value.len()) as u64;
@@ -409,7 +409,7 @@ fn scan_range<L: Layout>(
         }
         scanned.verdict.count(checks::EXTRA, 1);
     }
-    let _complete = scan.receipt()?;
+    scan.end()?;
     if advance(course.rest()) { Ok(scanned) } else { Err(super::cancelled()) }
 }
 

@@ -12,7 +12,7 @@ use crate::iavl::keys::NodeId;
 use crate::iavl::node::{Body, HASH_BYTES, Node, inner_hash};
 use transload_codec::varint::{put_uvarint, put_varint};
 use transload_store::sort::{Indexed, IndexedBuilder, Sequence, Sorted, Sorter, Spooled};
-use transload_store::{Error, Kind, Result, Scan};
+use transload_store::{Error, Kind, Result, Walk};
 
 /// A leaf larger than this isn't sorted whole: values of megabytes would fill a sorter.
 const INLINE_BYTES_MAX: usize = 64 << 10;
@@ -99,7 +99,7 @@ impl Emitter<'_, '_> {
         };
         let mut own = own.reader(tree.buffer_bytes())?;
         let mut nodes = nodes.reader(tree.buffer_bytes())?;
-        let mut scan = Scan::new(tree.source, &tree.range(b'n'))?;
+        let mut scan = Walk::new(tree.source, &tree.range(b'n'))?;
         let skip = tree.prefix.len();
         let (mut place, mut untold) = (0_u64, 0);
         while let Some((key, value)) = scan.next()? {
@@ -135,7 +135,7 @@ impl Emitter<'_, '_> {
             own.advance()?;
             nodes.advance()?;
         }
-        let _receipt = scan.receipt()?;
+        scan.end()?;
         if own.current().is_some() {
             return Err(changed());
         }

@@ -16,7 +16,7 @@ use crate::iavl::keys::{Entry, NodeId};
 use crate::iavl::node::{Body, HASH_BYTES, Node, RootEntry};
 use transload_codec::ordered;
 use transload_store::sort::{Sequence, Sorter, Spool, Spooled};
-use transload_store::{Error, Kind, Result, Scan};
+use transload_store::{Error, Kind, Result, Walk};
 
 /// Progress is told after this many bytes.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -108,7 +108,7 @@ pub(super) fn gather<'a>(
 
 impl<'a> Gatherer<'a, '_> {
     fn scan(&mut self, kind: u8) -> Result<()> {
-        let mut scan = Scan::new(self.tree.source, &self.tree.range(kind))?;
+        let mut scan = Walk::new(self.tree.source, &self.tree.range(kind))?;
         let skip = self.tree.prefix.len();
         let mut untold = 0;
         while let Some((key, value)) = scan.next()? {
@@ -118,7 +118,7 @@ impl<'a> Gatherer<'a, '_> {
             }
             self.entry(&key[skip..], value)?;
         }
-        let _receipt = scan.receipt()?;
+        scan.end()?;
         self.tree.work.advance(untold)
     }
 

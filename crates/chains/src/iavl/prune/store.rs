@@ -19,7 +19,7 @@ use crate::iavl::verify::Progress;
 use std::fmt;
 use transload_model::report::printable_key;
 use transload_store::sort::{Indexed, IndexedBuilder, Scratch, Sequence, Sorter};
-use transload_store::{Error, Heights, KeyRange, Kind, Result, Scan, Snapshot};
+use transload_store::{Error, Heights, KeyRange, Kind, Result, Snapshot, Walk};
 
 /// How often a store is read.
 pub(super) const READS: u64 = 3;
@@ -186,7 +186,7 @@ impl<'a> Tree<'a> {
         let kept = self.reached(self.first, work)?;
         let any = self.reached(0, work)?;
         let mut changes = Sorter::new(self.scratch, self.memory_bytes_max / SORTER_SHARE);
-        let mut scan = Scan::new(self.source, &KeyRange::prefix(&self.key(b"s")))?;
+        let mut scan = Walk::new(self.source, &KeyRange::prefix(&self.key(b"s")))?;
         let (mut place, mut untold) = (0, 0);
         while let Some((key, value)) = scan.next()? {
             untold += (key.len() + value.len()) as u64;
@@ -216,7 +216,7 @@ impl<'a> Tree<'a> {
                 self.node((version, nonce), fate, &mut changes)?;
             }
         }
-        let _receipt = scan.receipt()?;
+        scan.end()?;
         self.settle_root((u64::MAX, 0), &[], &mut changes)?;
         work.advance(untold)?;
         let memory = (self.memory_bytes_max / 256).min(SPOOL_BYTES_MAX);

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use transload_codec::decimal;
 use transload_model::report::Verdict;
 use transload_store::sort::{Sequence, SpoolReader, Spooled};
-use transload_store::{KeyRange, Result, Scan};
+use transload_store::{KeyRange, Result, Walk};
 
 /// What a reader of roots fetches at a time: there is one a store.
 const READ_BYTES: usize = 32 << 10;
@@ -75,7 +75,7 @@ pub(super) fn check_commit_infos(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result
     let before = KeyRange { start: Vec::new(), end: Some(stores.start) };
     let after = KeyRange { start: stores.end.unwrap_or_default(), end: None };
     for range in [before, after] {
-        let mut scan = Scan::new(ctx.snapshot, &range)?;
+        let mut scan = Walk::new(ctx.snapshot, &range)?;
         let mut untold = 0;
         while let Some((key, value)) = scan.next()? {
             untold += (key.len() + value.len()) as u64;
@@ -92,7 +92,7 @@ pub(super) fn check_commit_infos(ctx: &Ctx<'_>, verdict: &mut Verdict) -> Result
                 Key::Store { .. } | Key::Unknown => unknown += 1,
             }
         }
-        let _receipt = scan.receipt()?;
+        scan.end()?;
         ctx.advance(untold)?;
     }
     verdict.count(checks::COMMIT_INFO, infos);

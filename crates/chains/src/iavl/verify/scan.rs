@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use transload_codec::decimal;
 use transload_model::report::Verdict;
 use transload_store::sort::{Sequence, Sorted, Sorter, Spool, Spooled};
-use transload_store::{KeyRange, Result, Scan};
+use transload_store::{KeyRange, Result, Walk};
 
 /// Progress is told after this many bytes.
 const PROGRESS_BYTES: u64 = 1 << 20;
@@ -91,7 +91,7 @@ pub(super) fn scan<'a>(store: &Store<'a>, verdict: &mut Verdict) -> Result<Scann
     let range = KeyRange::prefix(&store.prefix);
     let points = store.ctx.snapshot.split_points(&range, PIECE_BYTES)?;
     let mut course = Course::new(points, store.bytes.saturating_mul(SCAN_WORK));
-    let mut scan = Scan::new(store.ctx.snapshot, &range)?;
+    let mut scan = Walk::new(store.ctx.snapshot, &range)?;
     let mut untold = 0;
     while let Some((key, value)) = scan.next()? {
         untold += (key.len() + value.len()) as u64;
@@ -101,7 +101,7 @@ pub(super) fn scan<'a>(store: &Store<'a>, verdict: &mut Verdict) -> Result<Scann
         }
         scanner.entry(&key[store.prefix.len()..], value, verdict)?;
     }
-    let _receipt = scan.receipt()?;
+    scan.end()?;
     store.ctx.work(course.rest())?;
     scanner.finish(verdict)
 }

@@ -12,7 +12,7 @@ use crate::iavl::keys::{NodeId, STORAGE_VERSION, VERSION_MAX, commit_info_key};
 use crate::iavl::layout;
 use crate::iavl::node::{Body, FastNode, HASH_BYTES, Node, RootEntry, empty_tree_hash, inner_hash};
 use transload_model::report::Verdict;
-use transload_store::{KeyRange, Result, Scan};
+use transload_store::{KeyRange, Result, Walk};
 
 /// Checks these versions in all stores.
 pub(super) fn check(
@@ -65,7 +65,7 @@ fn check_store(
     let store = Store::new(ctx, store_name)?;
     let mut verdict = Verdict::nothing();
     let Some(listed) = info.store(store_name) else { return Ok(verdict) };
-    let mut walk = Walk { store: &store, version, fast: None, verdict: &mut verdict };
+    let mut walk = TreeWalk { store: &store, version, fast: None, verdict: &mut verdict };
     let found = root(&store, version)?;
     let hash = match found {
         None => {
@@ -135,15 +135,15 @@ struct Below {
     least: Vec<u8>,
 }
 
-struct Walk<'a, 'v> {
+struct TreeWalk<'a, 'v> {
     store: &'a Store<'a>,
     version: u64,
     /// The fast index, in step with the leaves; `None` when it isn't for this version.
-    fast: Option<Scan>,
+    fast: Option<Walk>,
     verdict: &'v mut Verdict,
 }
 
-impl Walk<'_, '_> {
+impl TreeWalk<'_, '_> {
     fn open_fast_index(&mut self) -> Result<()> {
         if self.store.ctx.latest != Some(self.version) {
             return Ok(());
@@ -152,7 +152,7 @@ impl Walk<'_, '_> {
         let stored = self.store.ctx.snapshot.get(&key)?;
         if fast_index(stored.as_deref(), Some(self.version)) == FastIndex::Current {
             let range = KeyRange::prefix(&self.store.key(b"f"));
-            self.fast = Some(Scan::new(self.store.ctx.snapshot, &range)?);
+            self.fast = Some(Walk::new(self.store.ctx.snapshot, &range)?);
         }
         Ok(())
     }
