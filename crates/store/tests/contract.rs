@@ -142,7 +142,7 @@ impl Subject for ReadThroughChanges {
 
 #[test]
 fn the_overlay_layer_keeps_the_contract() {
-    assert_eq!(contract::run(&ReadThroughChanges).len(), 21);
+    assert_eq!(contract::run(&ReadThroughChanges).len(), 22);
 }
 
 /// A store of `a`, `b` and `c` on which `call` always suffers `trouble`.

@@ -6,21 +6,23 @@ use super::process::Process;
 use super::protocol::{self, DATA_FRAME_BYTES_TARGET, Tally, kind, put_bytes};
 use super::store::maybe_applied;
 use std::sync::Arc;
-use transload_store::{BulkLoad, ChunkLoad, Error, KeyRange, Result};
+use transload_store::{BulkLoad, ChunkLoad, Error, Guarantees, KeyRange, Result};
 
 pub(super) struct GostoreBulk {
     process: Arc<Process>,
+    limits: Guarantees,
 }
 
 impl GostoreBulk {
-    pub(super) fn new(process: Arc<Process>) -> Self {
-        Self { process }
+    /// Chunks for an engine with these limits.
+    pub(super) fn new(process: Arc<Process>, limits: Guarantees) -> Self {
+        Self { process, limits }
     }
 }
 
 impl BulkLoad for GostoreBulk {
     fn chunk(&self, range: &KeyRange) -> Result<Box<dyn ChunkLoad>> {
-        let order = Order::new(range)?;
+        let order = Order::new(range, &self.limits)?;
         let mut connection = self.process.connection()?;
         if let Err(error) = connection.send(kind::BULK, &protocol::bulk(range)) {
             let told = connection.told(BULK, error);

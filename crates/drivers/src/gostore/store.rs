@@ -121,10 +121,10 @@ impl Store for GostoreStore {
             let message = format!("{} has no bulk path", self.engine);
             return Err(Error::unsupported("bulk load", message));
         }
-        let process = Arc::clone(&self.process);
+        let (process, limits) = (Arc::clone(&self.process), self.guarantees());
         match &self.tables {
-            Some((path, format)) => Ok(Arc::new(TableBulk::new(process, path, *format)?)),
-            None => Ok(Arc::new(GostoreBulk::new(process))),
+            Some((path, format)) => Ok(Arc::new(TableBulk::new(process, path, *format, limits)?)),
+            None => Ok(Arc::new(GostoreBulk::new(process, limits))),
         }
     }
 

@@ -15,7 +15,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use transload_store::{BulkLoad, ChunkLoad, Error, KeyRange, Result};
+use transload_store::{BulkLoad, ChunkLoad, Error, Guarantees, KeyRange, Result};
 
 /// Where a chunk's tables lie until they are taken in; the helper clears it at close and reopen.
 const STAGING: &str = "transload-bulk";
@@ -32,18 +32,24 @@ pub(super) struct TableBulk {
     process: Arc<Process>,
     staging: PathBuf,
     format: TableFormat,
+    limits: Guarantees,
     chunks: AtomicU64,
 }
 
 impl TableBulk {
-    /// The tables of the store at `path`, in `format`.
-    pub(super) fn new(process: Arc<Process>, path: &Path, format: TableFormat) -> Result<Self> {
+    /// The tables of the store at `path`, in `format`, for an engine with these limits.
+    pub(super) fn new(
+        process: Arc<Process>,
+        path: &Path,
+        format: TableFormat,
+        limits: Guarantees,
+    ) -> Result<Self> {
         let staging = path.join(STAGING);
         match fs::create_dir(&staging) {
             Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
                 Err(Error::io(BULK, &staging, error))
             }
-            _ => Ok(Self { process, staging, format, chunks: AtomicU64::new(0) }),
+            _ => Ok(Self { process, staging, format, limits, chunks: AtomicU64::new(0) }),
         }
     }
 }
@@ -52,7 +58,7 @@ impl BulkLoad for TableBulk {
     fn chunk(&self, range: &KeyRange) -> Result<Box<dyn ChunkLoad>> {
         Ok(Box::new(TableChunk {
             process: Arc::clone(&self.process),
-            order: Order::new(range)?,
+            order: Order::new(range, &self.limits)?,
             staging: self.staging.clone(),
             format: self.format,
             number: self.chunks.fetch_add(1, Ordering::Relaxed),
