@@ -159,9 +159,9 @@ impl<'a> Sorter<'a> {
     pub fn push(&mut self, record: &[u8]) -> Result<()> {
         let length = check_record(record)?;
         let bytes = self.batch.bytes() + record.len() + INDEX_BYTES;
-        if bytes > self.memory_bytes_max / 2 && !self.batch.index.is_empty() {
-            let full = bytes > self.memory_bytes_max
-                || self.batch.arena.len() + record.len() > ARENA_BYTES_MAX;
+        let full = bytes > self.memory_bytes_max
+            || self.batch.arena.len() + record.len() > ARENA_BYTES_MAX;
+        if (full || bytes > self.memory_bytes_max / 2) && !self.batch.index.is_empty() {
             self.make_room(full)?;
         }
         self.batch.push(record, length);
@@ -169,11 +169,13 @@ impl<'a> Sorter<'a> {
         Ok(())
     }
 
-    /// The batch has half of the memory. The other half is its own until it is full, or it is for
-    /// the next batch if somebody sorts this one.
+    /// The batch has half of the memory or more. The other half is for the next batch if somebody
+    /// sorts this one now; else it is its own until it is full.
     fn make_room(&mut self, full: bool) -> Result<()> {
         let emptied = self.end_beside()?;
-        if let Some(thread) = self.scratch.spare_thread() {
+        let is_half = self.batch.bytes() <= self.memory_bytes_max / 2;
+        let thread = if is_half { self.scratch.spare_thread() } else { None };
+        if let Some(thread) = thread {
             let file = self.scratch.file()?;
             let batch = std::mem::replace(&mut self.batch, emptied);
             self.beside = Some(Beside::begin(batch, file, thread)?);
@@ -418,7 +420,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let scratch = Scratch::new(folder.path());
         scratch.lend();
-        let mut sorter = Sorter::new(&scratch, 100);
+        let mut sorter = Sorter::new(&scratch, 200);
         (0..200_u8).for_each(|n| sorter.push(&[n; 40]).unwrap());
         assert!(sorter.beside.is_some());
         drop(sorter);

@@ -128,8 +128,9 @@ impl Tip<'_, '_> {
         {
             let at = self.height + above;
             let Some(set) = set_at(self.ctx, at)? else {
+                self.verdict.count(checks::STATE, 1);
                 let what = format!("the validators of height {at} can't be found");
-                self.expect(false, &what);
+                self.find_record(checks::STATE, table::VALIDATORS, at, &what);
                 continue;
             };
             let decoded = raw.map(ValidatorSet::decode).transpose();
@@ -148,7 +149,7 @@ impl Tip<'_, '_> {
         if let Some(value) = self.store.at(table::VALIDATORS, after_next)? {
             self.verdict.count(checks::CANONICAL, 1);
             for (check, what) in sets::record_faults(after_next, &value) {
-                self.find_validators(check, after_next, &what);
+                self.find_record(check, table::VALIDATORS, after_next, &what);
             }
             if let Ok(info) = ValidatorsInfo::decode(&value) {
                 self.expect(
@@ -158,7 +159,14 @@ impl Tip<'_, '_> {
                 );
             }
         }
-        let Some(value) = self.store.at(table::PARAMS, self.height + 1)? else { return Ok(()) };
+        let next = self.height + 1;
+        let Some(value) = self.store.at(table::PARAMS, next)? else { return Ok(()) };
+        if next > self.ctx.last {
+            self.verdict.count(checks::CANONICAL, 1);
+            if let Err(deviation) = shapes::PARAMS_INFO.check(&value) {
+                self.find_record(checks::CANONICAL, table::PARAMS, next, &deviation.to_string());
+            }
+        }
         let Ok(info) = ParamsInfo::decode(&value) else { return Ok(()) };
         self.expect(
             info.last_height_changed == state.last_height_params_changed,
@@ -231,14 +239,16 @@ impl Tip<'_, '_> {
         self.verdict.count(checks::VALIDATOR_UPDATES, 1);
         if expected_hash(&before, results) != Some(after.hash) {
             let what = "the validator set doesn't follow from the last results' updates";
-            self.find_validators(checks::VALIDATOR_UPDATES, self.height + 2, what);
+            let at = self.height + 2;
+            self.find_record(checks::VALIDATOR_UPDATES, table::VALIDATORS, at, what);
         }
         Ok(())
     }
 
-    fn find_validators(&mut self, check: &'static str, height: u64, what: &str) {
-        let name = self.store.layout.tables()[table::VALIDATORS].name.clone();
-        let key = self.store.physical(table::VALIDATORS, &height.to_be_bytes());
+    /// Names a record that is kept by height.
+    fn find_record(&mut self, check: &'static str, table: usize, height: u64, what: &str) {
+        let name = self.store.layout.tables()[table].name.clone();
+        let key = self.store.physical(table, &height.to_be_bytes());
         let key = key.unwrap_or_default();
         self.verdict.find(finding(check, database::STATE, Some(name), &key, Some(height), what));
     }

@@ -41,6 +41,18 @@ pub(super) fn forgeries() -> Vec<Forgery> {
             let key = home.state_key(state::VALIDATORS, home.middle());
             Some(Forged::dropped(STATE, "state/validators", key, Some(home.middle())))
         }),
+        Forgery::new("the last record of validators that is dropped", |home| {
+            let above = home.last + 2;
+            let key = home.state_key(state::VALIDATORS, above);
+            home.entries(STATE).get(&key)?;
+            Some(Forged::dropped(STATE, "state/validators", key, Some(above)))
+        }),
+        Forgery::new("bytes that are no record in the last record of parameters", |home| {
+            let above = home.last + 1;
+            let key = home.state_key(state::PARAMS, above);
+            home.entries(STATE).get(&key)?;
+            Some(Forged::put(STATE, "state/params", key, vec![0xff; 8], Some(above)))
+        }),
         Forgery::new("a set of its own in the last record of validators", |home| {
             let above = home.last + 2;
             let key = home.state_key(state::VALIDATORS, above);
