@@ -76,8 +76,9 @@ impl Migration<'_> {
     fn refuse_for_nothing(&self, one: &OpenDatabase) -> Result<()> {
         let plan = self.planned()?;
         let name = &one.database.name;
-        let is_all = plan.to_layout.is_none()
-            && plan.moving().all(|moves| moves.name == *name && moves.from == plan.engine);
+        let is_all = plan.moving().all(|moves| {
+            moves.name == *name && moves.from == plan.engine && moves.to_layout.is_none()
+        });
         let gone = one.reformed.as_ref().and_then(|reformed| reformed.left_out.as_ref());
         let (true, Some(gone)) = (is_all, gone) else { return Ok(()) };
         let first = gone.snapshot.cursor(&KeyRange::all()).and_then(|mut cursor| {

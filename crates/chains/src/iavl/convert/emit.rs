@@ -58,7 +58,8 @@ pub(super) fn emit(
             listed.join(", ")
         );
         return Err(tree.error(id.bytes(), what).help(
-            "the state stays in its form; `transload migrate HOME --to ENGINE` carries it as it is",
+            "--drop-orphans leaves them out and lists them; `transload migrate HOME --to ENGINE` \
+             carries the state as it is",
         ));
     }
     emitter.new_parents(new_parents, &parts.parents)?;
