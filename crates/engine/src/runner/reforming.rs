@@ -15,9 +15,9 @@ use transload_observe::{Event, Stage};
 use transload_store::{KeyRange, LayoutWish, Reform, ReformOptions, Side, Snapshot, TrimRule};
 
 impl Migration<'_> {
-    /// Puts what they will be in the place of the sources that are changed as a whole: first the
-    /// one that becomes another layout, then what is left of that. The copy and the verification
-    /// each make it anew, from the source.
+    /// Puts what they will be in the place of the sources that are changed as a whole: what is
+    /// left of one before it becomes another layout, the one that it becomes, and what is left of
+    /// that. The copy and the verification each make it anew, from the source.
     pub(super) fn reform(&self, open: &mut OpenHome<'_>, scratch: &Scratch) -> Result<()> {
         let plan = self.planned()?;
         for one in open.databases_mut() {

@@ -3,10 +3,10 @@
 //! An orphan is asked for by the hash of its node: orphans are sorted by it and merged with the
 //! nodes of the 0.x form, whose keys are their hashes. IAVL 0.x, and 1.x when it deletes what is
 //! left of the old form, delete by the hash that stands in the orphan's value, and nothing else
-//! of it is looked up: an orphan without a node only ever deletes itself.
+//! of it is looked up: what an orphan without a node deletes isn't there.
 //!
-//! Sources: cosmos/iavl v0.19.6 and v0.20.1 (`nodedb.go`: `deleteOrphans`, `DeleteVersionsFrom`),
-//! v1.2.6 (`nodedb.go`: `deleteLegacyVersions`, `GetNode`, `GetRoot`).
+//! Sources: cosmos/iavl v0.20.1 (`nodedb.go`: `deleteOrphans`), v1.2.6 (`nodedb.go`:
+//! `deleteLegacyVersions`, `getLatestVersion`).
 
 use super::OPERATION;
 use crate::iavl::convert::view::{GONE, KEY_BYTES};
@@ -136,6 +136,9 @@ impl Work<'_> {
         Err(Error::new(Kind::Cancelled, OPERATION, "stopped as asked"))
     }
 }
+
+/// Is given an entry: its key, what of that follows the store's prefix, its value.
+type Each<'e> = dyn FnMut(&[u8], &[u8], &[u8]) -> Result<()> + 'e;
 
 /// A store that is being judged.
 pub(super) struct Tree<'a> {
@@ -285,13 +288,8 @@ impl<'a> Tree<'a> {
         gone.finish()
     }
 
-    /// Gives `each` all entries of one kind: key, what follows the store's prefix, value.
-    fn scan(
-        &self,
-        kind: u8,
-        work: &mut Work<'_>,
-        each: &mut dyn FnMut(&[u8], &[u8], &[u8]) -> Result<()>,
-    ) -> Result<()> {
+    /// Gives `each` all entries of one kind.
+    fn scan(&self, kind: u8, work: &mut Work<'_>, each: &mut Each<'_>) -> Result<()> {
         let mut scan = Scan::new(self.source, &KeyRange::prefix(&self.key(&[kind])))?;
         let mut untold = 0;
         while let Some((key, value)) = scan.next()? {
