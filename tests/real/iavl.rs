@@ -6,6 +6,7 @@
 //! It writes something else than the modules of simapp would, so the new blocks are its own.
 
 use crate::home::{NodeHome, archives, known_answers};
+use crate::litter::{Form, litter};
 use crate::node::{Node, Software};
 use crate::program::{call, transload};
 use crate::stores::{self, Contents};
@@ -232,6 +233,54 @@ fn an_application_lives_on_the_last_versions_of_its_state() {
         assert_eq!(first_answered(&node, now), first, "it answers for what was left out");
         node.stop();
         lives_on(&home, &known_from(&known, first), &said, &known["abci_info"]);
+    }
+}
+
+#[test]
+fn an_application_lives_and_prunes_on_a_state_without_what_no_version_reached() {
+    for name in archives(HOMES) {
+        let known = known_answers(&name);
+        let tip = known["last_height"].as_u64().unwrap();
+        let home = unpack(&name);
+        makes_a_block_every(&home, "30ms");
+        let mut node = Node::start(&home);
+        node.wait_for_height(tip + MIXED_BLOCKS);
+        node.stop();
+        let mut node = stands_still(&home);
+        let tip = node.wait_for_height(tip + MIXED_BLOCKS);
+        let said = stores::over(node.rpc, first_version(&known)..=tip);
+        let info = app_info(&node);
+        node.stop();
+        let tables = ["iavl_legacy_node", "iavl_orphan", "iavl_node"];
+        let clean = tables.map(|table| records(&home, table));
+        assert!(clean.iter().all(|records| *records > 0), "both forms are there: {clean:?}");
+        litter(&home.path(), &[Form::Old, Form::New]);
+        assert_ne!(tables.map(|table| records(&home, table)), clean);
+
+        let before = home.contents();
+        transload("migrate", &home, &["--drop-orphans", "--yes"]);
+        transload("rollback", &home, &["--yes"]);
+        assert!(home.contents() == before, "not every byte came back");
+        transload("migrate", &home, &["--drop-orphans", "--yes"]);
+        assert_eq!(tables.map(|table| records(&home, table)), clean);
+        let mut node = stands_still(&home);
+        node.wait_for_height(tip);
+        assert_eq!(app_info(&node), info, "what the app says of itself");
+        stores::compare(node.rpc, &said, first_version(&known));
+        node.stop();
+
+        prunes(&home);
+        makes_a_block_every(&home, "30ms");
+        let mut node = Node::start(&home);
+        let now = node.wait_for_height(tip + KEPT + 2 * PRUNED_EVERY);
+        node.stop();
+        let mut node = stands_still(&home);
+        let now = node.wait_for_height(now);
+        let kept = first_answered(&node, now);
+        assert!(kept > tip, "versions of the old form are still there: {kept} to {now}");
+        stores::prove(node.rpc, kept..=now - 1);
+        node.stop();
+        transload("verify", &home, &[]);
     }
 }
 

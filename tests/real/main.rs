@@ -17,6 +17,8 @@ mod between;
 mod chain;
 mod home;
 mod iavl;
+#[path = "../../crates/cli/tests/shared/litter.rs"]
+mod litter;
 mod migrating;
 mod network;
 mod node;

@@ -145,7 +145,7 @@ pub(crate) enum Command {
         args_conflicts_with_subcommands = true,
         subcommand_negates_reqs = true,
         after_help = "Examples:\n  transload plan ~/.gaia --to pebble1\n  \
-            transload plan ~/.gaia --layout v2\n  transload plan ~/.gaia --drop tx_index\n  transload plan ~/.gaia --keep-heights 100000\n  transload plan ~/.gaia --keep-versions 100\n  \
+            transload plan ~/.gaia --layout v2\n  transload plan ~/.gaia --drop tx_index\n  transload plan ~/.gaia --keep-heights 100000\n  transload plan ~/.gaia --keep-versions 100\n  transload plan ~/.gaia --drop-orphans\n  \
             transload plan ~/.gaia --to pebble1 --repair-from /mnt/other-node\n  transload plan log ~/.gaia\n  transload plan diff ~/.gaia 1 2\n\n\
             Nothing is copied or changed; the plan is kept in HOME/.transload."
     )]
@@ -158,6 +158,7 @@ pub(crate) enum Command {
         transload migrate ~/.gaia --to pebble1 --drop tx_index\n  \
         transload migrate ~/.gaia --to pebble1 --keep-heights 100000\n  \
         transload migrate ~/.gaia --layout iavl-1 --keep-versions 100\n  \
+        transload migrate ~/.gaia --to pebble1 --drop-orphans\n  \
         transload migrate ~/.gaia --to pebble1 --bad-records quarantine\n  \
         transload migrate ~/.gaia --to pebble1 --repair-from /mnt/other-node\n  \
         transload migrate ~/.gaia --to pebble1 --read-limit 50MiB --cpu-limit 50%\n\n\
@@ -328,7 +329,7 @@ pub(crate) struct Convert {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct Wish {
     /// The engine to move to
-    #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present_any = ["layout", "drop", "keep_heights", "keep_versions"])]
+    #[arg(long, value_name = "ENGINE", value_parser = engine, required_unless_present_any = ["layout", "drop", "keep_heights", "keep_versions", "drop_orphans"])]
     pub(crate) to: Option<Engine>,
     /// The layout to go to: v1 or v2 for the stores of a CometBFT 1.x node, iavl-1 for an
     /// application's state that is in the form of IAVL 0.x; alone, or together with --to
@@ -348,6 +349,11 @@ pub(crate) struct Wish {
     /// where a state-sync snapshot, --trust-height or --versions needs more
     #[arg(long, value_name = "N")]
     pub(crate) keep_versions: Option<u64>,
+    /// Leave out of an application's state (application.db of a Cosmos SDK node, IAVL 0.x and 1.x)
+    /// what no kept version reaches: nodes, and orphan records whose node isn't there then; not
+    /// together with --keep-versions
+    #[arg(long)]
+    pub(crate) drop_orphans: bool,
     /// What to do with records that are missing or wrong
     #[command(flatten)]
     pub(crate) bad_records: BadRecordsWish,
@@ -400,6 +406,7 @@ impl Wish {
             first_height: None,
             keep_versions: self.keep_versions,
             first_version: None,
+            drop_orphans: self.drop_orphans,
         };
         (trim != PlannedTrim::default()).then_some(trim)
     }

@@ -97,14 +97,17 @@ pub struct PlannedTrim {
     /// The first of these, below which nothing is carried; absent when there is nothing below.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_version: Option<u64>,
+    /// Whether what no version of the application's state reaches is left out.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drop_orphans: bool,
 }
 
 impl PlannedTrim {
     /// Whether the same was asked.
     #[must_use]
     pub fn asks_for_what(&self, other: &Self) -> bool {
-        (&self.drop, self.keep_heights, self.keep_versions)
-            == (&other.drop, other.keep_heights, other.keep_versions)
+        (&self.drop, self.keep_heights, self.keep_versions, self.drop_orphans)
+            == (&other.drop, other.keep_heights, other.keep_versions, other.drop_orphans)
     }
 }
 
@@ -453,6 +456,7 @@ impl Plan {
         if let (true, Some(trim)) = (trimmed, &self.trim) {
             parts.extend(trim.first_height.map(|first| format!("heights from {first}")));
             parts.extend(trim.first_version.map(|first| format!("versions from {first}")));
+            parts.extend(trim.drop_orphans.then(|| "no orphans".to_owned()));
             parts.extend(trim.drop.iter().map(|name| format!("no {name}")));
         }
         parts.join(", ")

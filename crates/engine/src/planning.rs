@@ -13,7 +13,9 @@ use crate::plan::{
     Assumption, Changes, Fate, PLAN_FORMAT, Places, Plan, PlannedDatabase, PlannedHome,
     PlannedTable, PlannedTrim, PlannedVerify,
 };
-use crate::relayout::{Wishes, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes};
+use crate::relayout::{
+    Wishes, layout_is_there, nothing_moves, refuse_half_a_layout, rekey, target_engine, wishes,
+};
 use crate::settlement::PlannedSettlement;
 use crate::transforming::{PlannedTransform, transforms};
 use crate::trimming::trims;
@@ -243,6 +245,7 @@ pub fn make_plan(
                 .iter()
                 .cloned()
                 .chain(no_way_back(&home, &moved))
+                .chain(layout_is_there(request, &wishes))
                 .chain(one_way(&wishes))
                 .chain(cautions(&wishes))
                 .chain(trims.notices)

@@ -115,6 +115,21 @@ pub(crate) fn nothing_moves(request: &PlanRequest, wishes: &Wishes, trims: &Trim
     error.next("transload inspect HOME shows every database's engine and layout")
 }
 
+/// The layout that was asked for changes nothing, where something else moves: the databases that
+/// have it already.
+pub(crate) fn layout_is_there(request: &PlanRequest, wishes: &Wishes) -> Option<String> {
+    let layout = request.layout.as_deref()?;
+    if wishes.values().any(|wish| wish.target_id().is_some()) {
+        return None;
+    }
+    let has_it = wishes.iter().filter(|(_, wish)| matches!(wish, LayoutWish::HasIt));
+    let names: Vec<&str> = has_it.map(|(name, _)| name.as_str()).collect();
+    Some(match names.as_slice() {
+        [] => format!("--layout {layout} changes nothing: every database keeps its own"),
+        names => format!("--layout {layout} changes nothing: {} has it already", names.join(", ")),
+    })
+}
+
 /// One config key speaks of the layout of all of them.
 pub(crate) fn refuse_half_a_layout(databases: &[PlannedDatabase], wishes: &Wishes) -> Result<()> {
     let gets =

@@ -5,7 +5,7 @@ use crate::error::{Error, Kind, Result};
 use crate::relayout::rekey;
 use serde::{Deserialize, Serialize};
 use transload_model::layout::Layout;
-use transload_store::{DatabaseTrim, LayoutWish, Reshape as _, Transform, WayBack};
+use transload_store::{DatabaseTrim, LayoutWish, Reshape as _, Transform, TrimRule, WayBack};
 
 const OPERATION: &str = "look for the transforms";
 
@@ -67,7 +67,7 @@ impl PlannedTransform {
 }
 
 /// What a database goes through, first to last: it becomes another one as a whole, loses what is
-/// left out, and gets its new keys.
+/// left out (before, where the rule says so), and gets its new keys.
 ///
 /// # Errors
 /// [`Kind::Refused`] when no rule leads to the layout.
@@ -77,10 +77,12 @@ pub(crate) fn transforms(
     trim: Option<&DatabaseTrim>,
 ) -> Result<Vec<Transform>> {
     let mut all = Vec::new();
+    let is_first = |trim: &&DatabaseTrim| matches!(trim.rule, TrimRule::WholeFirst(_));
+    all.extend(trim.filter(is_first).map(|trim| trim.transform.clone()));
     if let Some(LayoutWish::Becomes(reform)) = wish {
         all.push(reform.transform());
     }
-    all.extend(trim.map(|trim| trim.transform.clone()));
+    all.extend(trim.filter(|trim| !is_first(trim)).map(|trim| trim.transform.clone()));
     if let Some(LayoutWish::Gets(target)) = wish {
         all.push(rekey(source, &**target)?.transform());
     }

@@ -150,6 +150,7 @@ fn ask(
         drop: trim.drop.clone(),
         first_height: trim.first_height,
         first_version: trim.first_version,
+        drop_orphans: trim.drop_orphans,
         trust_height: verify.trust_height,
         versions: match &verify.versions {
             VersionChoice::Listed(versions) => versions.clone(),

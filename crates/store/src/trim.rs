@@ -51,8 +51,10 @@ pub trait Trim: Send + Sync + fmt::Debug {
 pub enum TrimRule {
     /// Each entry is judged by itself.
     Entries(Arc<dyn Trim>),
-    /// What is left follows from the whole database.
+    /// What is left follows from the whole database, once it has become another layout.
     Whole(Arc<dyn Reform>),
+    /// What is left follows from the whole database, before it becomes another layout.
+    WholeFirst(Arc<dyn Reform>),
 }
 
 impl TrimRule {
@@ -61,7 +63,7 @@ impl TrimRule {
     pub fn entries(&self) -> Option<&Arc<dyn Trim>> {
         match self {
             Self::Entries(rule) => Some(rule),
-            Self::Whole(_) => None,
+            Self::Whole(_) | Self::WholeFirst(_) => None,
         }
     }
 }
@@ -75,6 +77,8 @@ pub struct TrimWish {
     pub first_height: Option<u64>,
     /// No version of the application's state below this one is kept.
     pub first_version: Option<u64>,
+    /// What no version of the application's state reaches is left out.
+    pub drop_orphans: bool,
     /// The height whose header somebody trusts: it must stay.
     pub trust_height: Option<u64>,
     /// Versions of the state that somebody wants checked: they must stay.

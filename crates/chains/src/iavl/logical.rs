@@ -108,6 +108,7 @@ pub(super) fn logical_root_from(
             name: &printable,
             prefix: &store_prefix(name),
             new_form_stays: false,
+            stays_above: u64::MAX,
             first_version: first_version(name),
         };
         trees.visit(&mut leaves)?;

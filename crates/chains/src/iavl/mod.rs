@@ -11,7 +11,9 @@
 
 pub mod commit;
 pub mod convert;
+pub mod drop_orphans;
 mod fields;
+mod gone;
 pub mod keys;
 pub(crate) mod layout;
 pub mod logical;

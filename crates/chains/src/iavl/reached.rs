@@ -30,8 +30,50 @@ pub(super) struct Trees<'a> {
     /// Nodes of the 1.x form count as reached, whether they are or not: whatever they name must
     /// stay.
     pub(super) new_form_stays: bool,
+    /// Nodes that a version above this one made count as reached, whether they are or not.
+    pub(super) stays_above: u64,
     /// Roots of versions below this one count for nothing.
     pub(super) first_version: u64,
+}
+
+/// One bit a node, by its place among all nodes in the order of their keys: 12 MB for a hundred
+/// million nodes.
+#[derive(Default)]
+pub(super) struct Bits(Vec<u64>);
+
+impl Bits {
+    fn set(&mut self, place: u64) {
+        let word = usize::try_from(place / 64).unwrap_or(usize::MAX);
+        if self.0.len() <= word {
+            self.0.resize(word + 1, 0);
+        }
+        self.0[word] |= 1 << (place % 64);
+    }
+
+    pub(super) fn get(&self, place: u64) -> bool {
+        let word = usize::try_from(place / 64).ok().and_then(|word| self.0.get(word));
+        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
+    }
+}
+
+struct Reach<'w> {
+    bits: Bits,
+    advance: &'w mut dyn FnMut(u64) -> Result<()>,
+}
+
+impl Visitor for Reach<'_> {
+    fn leaf(&mut self, _: &Node<'_>, _: &[u8], _: &mut Vec<u8>) -> Result<()> {
+        Ok(())
+    }
+
+    fn reached(&mut self, place: u64, _: Option<&[u8]>) -> Result<()> {
+        self.bits.set(place);
+        Ok(())
+    }
+
+    fn advance(&mut self, bytes: u64) -> Result<()> {
+        (self.advance)(bytes)
+    }
 }
 
 /// What is to be done with the nodes.
@@ -65,6 +107,13 @@ impl<'a> Trees<'a> {
         let what = format!("application.db: store {}: {what}", self.name);
         Error::new(Kind::Corrupt, OPERATION, what)
             .with("key", transload_model::report::printable_key(&key))
+    }
+
+    /// The nodes that are reached. `advance` is told of bytes that were looked at.
+    pub(super) fn reached(&self, advance: &mut dyn FnMut(u64) -> Result<()>) -> Result<Bits> {
+        let mut reach = Reach { bits: Bits::default(), advance };
+        self.visit(&mut reach)?;
+        Ok(reach.bits)
     }
 
     /// Visits every reached node, the highest first.
@@ -256,6 +305,9 @@ impl Scanner<'_, '_> {
         let node = Node::decode(id, value).map_err(|error| {
             self.trees.error(id.bytes(), format_args!("node {id} can't be decoded: {error}"))
         })?;
+        if node.version > self.trees.stays_above {
+            self.mark(id)?;
+        }
         // What stands at nonce 0 answers for nonce 1: there can't be two different ones.
         match id.version_and_nonce() {
             Some((version, 0)) => self.moved = Some((version, node.hash())),

@@ -1,8 +1,9 @@
-//! Converting IAVL 0.x to 1.x, and leaving versions out: against the libraries' own work, and
+//! Converting IAVL 0.x to 1.x, and leaving versions and orphans out: against the libraries' own work, and
 //! against a model.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on panics")]
 
+mod dropping;
 mod golden;
 mod model;
 mod pruning;

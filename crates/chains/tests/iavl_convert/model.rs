@@ -258,7 +258,7 @@ impl Model {
     }
 
     /// The database as the new library would keep it, with all versions.
-    fn current(&self) -> Entries {
+    pub(crate) fn current(&self) -> Entries {
         let mut entries = Entries::new();
         self.put_commits(&|_| true, &mut entries);
         let prefix = store_prefix(STORE);

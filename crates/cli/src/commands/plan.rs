@@ -52,7 +52,7 @@ pub(crate) fn run(context: &Context, args: &PlanCommand) -> Result<Exit> {
 pub(crate) fn request(context: &Context, home: &Path, wish: &Wish) -> Result<PlanRequest> {
     if wish.to.is_none() && wish.layout.is_none() && wish.trim().is_none() {
         let what = "say which engine with --to ENGINE, which layout with --layout NAME, or what to \
-                    leave out with --drop NAME, --keep-heights N or --keep-versions N";
+                    leave out with --drop NAME, --keep-heights N, --keep-versions N or --drop-orphans";
         return Err(Error::new(Kind::Usage, "read the arguments", what));
     }
     Ok(PlanRequest {

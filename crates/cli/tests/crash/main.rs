@@ -20,6 +20,8 @@ mod doomed;
 mod halts;
 mod layouts;
 mod ledger;
+#[path = "../shared/litter.rs"]
+mod litter;
 mod meanwhile;
 mod moments;
 mod mounts;

@@ -139,6 +139,10 @@ fn a_node_that_reads_the_old_form_only_and_a_home_without_it_are_refused() {
     let refused = call("migrate", &new, &["--layout", "iavl-1", "--yes"]);
     assert_eq!(refused.code, 3, "{}", refused.said);
     assert!(refused.said.contains("no database of this home gets another layout"));
+    let moved = call("plan", &new, &["--layout", "iavl-1", "--to", "pebble1"]);
+    assert_eq!(moved.code, 0, "{}", moved.said);
+    let words = "--layout iavl-1 changes nothing: application.db has it already";
+    assert!(moved.shown.contains(words), "{}", moved.shown);
 }
 
 #[test]

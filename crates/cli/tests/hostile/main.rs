@@ -12,7 +12,10 @@ mod holding;
 mod homes;
 mod iavl;
 mod layouts;
+#[path = "../shared/litter.rs"]
+mod litter;
 mod node_engines;
+mod orphans;
 mod pace;
 mod peer;
 mod refusals;

@@ -6,18 +6,18 @@ use serde_json::Value;
 use std::path::PathBuf;
 
 /// SDK 0.50, IAVL 1.1: versions 1 to 318 and state-sync snapshots of heights 250 and 300.
-const HOME: &str = "cosmos-simapp";
+pub(crate) const HOME: &str = "cosmos-simapp";
 
 /// SDK 0.46, IAVL 0.19: versions 160 to 180, snapshots of heights 100 and 150.
-const OLD_FORM: &str = "cosmos-simapp-sdk46-pruned";
+pub(crate) const OLD_FORM: &str = "cosmos-simapp-sdk46-pruned";
 
 /// The config of a release whose application reads the form of IAVL 1.x.
-const NEXT_RELEASE: &str = "version = \"0.38.17\"\n";
+pub(crate) const NEXT_RELEASE: &str = "version = \"0.38.17\"\n";
 
 /// A kvstore: no versions.
-const NO_MULTISTORE: &str = "cometbft-0.38-kvstore";
+pub(crate) const NO_MULTISTORE: &str = "cometbft-0.38-kvstore";
 
-fn records(copy: &Copy, table: &str) -> u64 {
+pub(crate) fn records(copy: &Copy, table: &str) -> u64 {
     let document = call("inspect", copy, &["--json"]).document();
     let tables = document["tables"].as_array().unwrap();
     let found = tables.iter().find(|one| one["name"] == table).unwrap();
@@ -25,7 +25,7 @@ fn records(copy: &Copy, table: &str) -> u64 {
 }
 
 /// What the report of a migration says of the application's database.
-fn application(outcome: &Outcome) -> Value {
+pub(crate) fn application(outcome: &Outcome) -> Value {
     let document = outcome.document();
     let databases = document["report"]["databases"].as_array().unwrap();
     databases.iter().find(|one| one["name"] == "application.db").unwrap().clone()
@@ -50,7 +50,7 @@ fn kept_versions(copy: &Copy) -> String {
     notices.iter().find(about).unwrap().as_str().unwrap().to_owned()
 }
 
-fn unchanged(copy: &Copy, before: &std::collections::BTreeMap<PathBuf, String>) {
+pub(crate) fn unchanged(copy: &Copy, before: &std::collections::BTreeMap<PathBuf, String>) {
     assert_eq!(changed(before, &imprint(&copy.home())), Vec::<PathBuf>::new());
 }
 

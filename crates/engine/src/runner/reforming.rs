@@ -3,7 +3,7 @@
 
 use super::Migration;
 use crate::error::{Error, Kind, Result};
-use crate::home::{OpenDatabase, OpenHome, Reformed, TrimmedFrom};
+use crate::home::{OpenDatabase, OpenHome, Reformed};
 use crate::planning::Scratch;
 use crate::relayout::planned_wish;
 use crate::report::Meaning;
@@ -12,12 +12,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use transload_model::commitment::TableCommitment;
 use transload_observe::{Event, Stage};
-use transload_store::{DatabaseTrim, LayoutWish, Reform, ReformOptions, Side, Snapshot, TrimRule};
+use transload_store::{KeyRange, LayoutWish, Reform, ReformOptions, Side, Snapshot, TrimRule};
 
 impl Migration<'_> {
-    /// Puts what they will be in the place of the sources that are changed as a whole: first the
-    /// one that becomes another layout, then what is left of that. The copy and the verification
-    /// each make it anew, from the source.
+    /// Puts what they will be in the place of the sources that are changed as a whole: what is
+    /// left of one before it becomes another layout, the one that it becomes, and what is left of
+    /// that. The copy and the verification each make it anew, from the source.
     pub(super) fn reform(&self, open: &mut OpenHome<'_>, scratch: &Scratch) -> Result<()> {
         let plan = self.planned()?;
         for one in open.databases_mut() {
@@ -25,22 +25,23 @@ impl Migration<'_> {
             if !plan.moving().any(|planned| planned.name == name) {
                 continue;
             }
+            let trim = one.trimmed.as_ref().map(|trimmed| trimmed.trim.rule.clone());
             let mut rules: Vec<Arc<dyn Reform>> = Vec::new();
+            if let Some(TrimRule::WholeFirst(rule)) = &trim {
+                rules.push(Arc::clone(rule));
+            }
             if let Some(LayoutWish::Becomes(rule)) =
                 planned_wish(plan, self.profile, &self.home, one)?
             {
                 rules.push(rule.into());
             }
-            if let Some(TrimmedFrom {
-                trim: DatabaseTrim { rule: TrimRule::Whole(rule), .. },
-                ..
-            }) = &one.trimmed
-            {
+            if let Some(TrimRule::Whole(rule)) = &trim {
                 rules.push(Arc::clone(rule));
             }
             for rule in rules {
                 self.reform_one(one, rule, scratch)?;
             }
+            self.refuse_for_nothing(one)?;
         }
         Ok(())
     }
@@ -60,11 +61,40 @@ impl Migration<'_> {
         self.watch.tell(Event::StageEnded { stage });
         one.snapshot = made.snapshot;
         let earlier = one.reformed.take();
-        let (original, mut notes) =
-            earlier.map_or((before, Vec::new()), |earlier| (earlier.original, earlier.notes));
+        let (original, mut notes, left_out) = match earlier {
+            Some(earlier) => (earlier.original, earlier.notes, earlier.left_out),
+            None => (before, Vec::new(), None),
+        };
         notes.extend(made.notes);
-        one.reformed = Some(Reformed { rule, original, notes, left_out: made.left_out });
+        let left_out = made.left_out.or(left_out);
+        one.reformed = Some(Reformed { rule, original, notes, left_out });
         Ok(())
+    }
+
+    /// A plan that does nothing but leave something out of this database isn't carried out where
+    /// there is nothing: what there is shows only now, when the whole was read.
+    fn refuse_for_nothing(&self, one: &OpenDatabase) -> Result<()> {
+        let plan = self.planned()?;
+        let name = &one.database.name;
+        let is_all = plan.moving().all(|moves| {
+            moves.name == *name && moves.from == plan.engine && moves.to_layout.is_none()
+        });
+        let gone = one.reformed.as_ref().and_then(|reformed| reformed.left_out.as_ref());
+        let (true, Some(gone)) = (is_all, gone) else { return Ok(()) };
+        let first = gone.snapshot.cursor(&KeyRange::all()).and_then(|mut cursor| {
+            let first = cursor.next()?;
+            Ok(first.is_some())
+        });
+        if first.map_err(|error| Error::reading("look for what to leave out", error))? {
+            return Ok(());
+        }
+        let what = "there is nothing to leave out, and the plan does nothing else: nothing was \
+                    copied";
+        Err(Error::new(Kind::Refused, "look for what to leave out", what)
+            .with("database", name.clone())
+            .next(
+                "`transload rollback HOME` ends the migration; the node can be started as it was",
+            ))
     }
 
     /// Compares what a converted database says before and after; `None` for one that is carried

@@ -70,7 +70,7 @@ impl Migration<'_> {
                 let view = Arc::new(LeftOut::new(Arc::clone(original), Arc::clone(rule)));
                 (Arc::<LeftOut>::clone(&view), Counted::ByReading(view))
             }
-            TrimRule::Whole(_) => {
+            TrimRule::Whole(_) | TrimRule::WholeFirst(_) => {
                 match source.reformed.as_ref().and_then(|one| one.left_out.as_ref()) {
                     Some(gone) => (Arc::clone(&gone.snapshot), Counted::Before(&gone.heights)),
                     None => return Ok(None),

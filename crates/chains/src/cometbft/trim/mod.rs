@@ -2,6 +2,7 @@
 
 mod heights;
 mod index;
+mod orphans;
 mod versions;
 mod window;
 
@@ -54,6 +55,9 @@ pub(crate) fn trims(
     }
     if let Some(first) = wish.first_version {
         trims.extend(versions::below(view, first, wish, node)?);
+    }
+    if wish.drop_orphans {
+        trims.push(orphans::dropped(view, wish)?);
     }
     Ok(trims)
 }

@@ -28,7 +28,7 @@ pub(crate) fn kept_versions(view: HomeView<'_>) -> Result<Option<(u64, u64)>> {
     }
 }
 
-fn multistore(view: HomeView<'_>) -> Result<Option<Arc<dyn Snapshot>>> {
+pub(super) fn multistore(view: HomeView<'_>) -> Result<Option<Arc<dyn Snapshot>>> {
     let Some(snapshot) = view.databases.snapshot(APPLICATION) else { return Ok(None) };
     Ok(database::holds_multistore(&*snapshot)?.then_some(snapshot))
 }

@@ -4,12 +4,12 @@
 //! its hash and read again when it is wanted.
 
 use super::join::{DOUBLED, HAS_ORPHAN, Joined};
-use super::reach::Bits;
 use super::view::{INLINE, KEY_BYTES, LARGE};
 use super::{OPERATION, StoreReport, Tree, Unreachable};
 use crate::iavl::fields::Take;
 use crate::iavl::keys::NodeId;
 use crate::iavl::node::{Body, HASH_BYTES, Node, inner_hash};
+use crate::iavl::reached::Bits;
 use transload_codec::varint::{put_uvarint, put_varint};
 use transload_store::sort::{Indexed, IndexedBuilder, Sequence, Sorted, Sorter, Spooled};
 use transload_store::{Error, Kind, Result, Walk};
@@ -58,7 +58,8 @@ pub(super) fn emit(
             listed.join(", ")
         );
         return Err(tree.error(id.bytes(), what).help(
-            "the state stays in its form; `transload migrate HOME --to ENGINE` carries it as it is",
+            "--drop-orphans leaves them out and lists them; `transload migrate HOME --to ENGINE` \
+             carries the state as it is",
         ));
     }
     emitter.new_parents(new_parents, &parts.parents)?;

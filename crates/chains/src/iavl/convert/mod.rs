@@ -265,8 +265,7 @@ fn convert(tree: &Tree<'_>, name: &[u8]) -> Result<view::ConvertedStore> {
         gathered;
     let nonces = number::number(tree, groups, &nodes, roots_by_hash)?;
     let joined = join::join(tree, &nodes, nonces, &occupied, asks, &mut report)?;
-    let reached =
-        if joined.unnamed > 0 { Some(reach::reached(tree, nodes.records())?) } else { None };
+    let reached = if joined.unnamed > 0 { Some(reach::reached(tree)?) } else { None };
     let parts = emit::Parts { nodes, roots, taken, parents };
     let entries = emit::emit(tree, joined, &parts, reached, &mut report)?;
     Ok(view::ConvertedStore::new(tree.prefix.clone(), Arc::new(entries), report))

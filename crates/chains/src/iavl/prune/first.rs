@@ -1,6 +1,5 @@
 //! Which versions of the state are kept.
 
-use super::OPERATION;
 use crate::iavl::commit::CommitInfo;
 use crate::iavl::keys::{NodeId, commit_info_key, store_prefix};
 use crate::iavl::verify::latest_version;
@@ -27,12 +26,16 @@ pub fn kept_versions(snapshot: &dyn Snapshot) -> Result<Option<(u64, u64)>> {
 }
 
 /// The stores that a version lists and that have a tree; `None` without its CommitInfo.
-fn listed(snapshot: &dyn Snapshot, version: u64) -> Result<Option<Vec<Vec<u8>>>> {
+pub(in crate::iavl) fn listed(
+    snapshot: &dyn Snapshot,
+    version: u64,
+) -> Result<Option<Vec<Vec<u8>>>> {
     let key = commit_info_key(version);
     let Some(stored) = snapshot.get(&key)? else { return Ok(None) };
     let info = CommitInfo::decode(&stored).map_err(|error| {
         let what = format!("application.db: CommitInfo of version {version}: {error}");
-        Error::new(Kind::Corrupt, OPERATION, what).with("key", printable_key(&key))
+        Error::new(Kind::Corrupt, "read which stores a version has", what)
+            .with("key", printable_key(&key))
     })?;
     let trees = info.stores.iter().filter(|store| store.has_tree());
     Ok(Some(trees.map(|store| store.name.to_vec()).collect()))

@@ -11,21 +11,21 @@
 //! as the SDK leaves it.
 
 mod first;
-mod gone;
 mod store;
 
 pub use first::kept_versions;
+pub(super) use first::listed;
 pub use store::StoreGone;
 
 use crate::iavl::ApplicationLayout;
 use crate::iavl::commit::CommitInfo;
 use crate::iavl::convert::view::{Converted, ConvertedStore};
 use crate::iavl::convert::{FastIndex, StoreReport};
+use crate::iavl::gone::Gone;
 use crate::iavl::keys::{commit_info_key, store_prefix};
 use crate::iavl::layout::{NODE, ROOT};
 use crate::iavl::logical::logical_root_from;
 use crate::iavl::verify::{Progress, latest_version, store_names};
-use gone::Gone;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use transload_model::commitment::TableCommitment;
@@ -94,14 +94,16 @@ impl KeepVersions {
             let mut tree = store::Tree::new(&*source, &scratch, memory, name, versions);
             let (entries, report) = tree.prune(&mut work)?;
             let entries: Arc<Indexed> = Arc::new(entries);
-            gone.push((store_prefix(name), Arc::clone(&entries)));
+            gone.push(([&store_prefix(name)[..], b"s"].concat(), Arc::clone(&entries)));
             let none = StoreReport::default();
             rewritten.push(ConvertedStore::new(store_prefix(name), entries, none));
             stores.push(report);
         }
         let view = Converted::new(Arc::clone(&source), rewritten, FastIndex::Carry);
-        let left_out =
-            GoneEntries { snapshot: Arc::new(Gone::new(source, gone)), heights: heights(&stores) };
+        let left_out = GoneEntries {
+            snapshot: Arc::new(Gone::new(source, Arc::new(gone))),
+            heights: heights(&stores),
+        };
         Ok(Pruned { snapshot: Arc::new(view), left_out, stores })
     }
 

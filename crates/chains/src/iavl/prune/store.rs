@@ -13,8 +13,8 @@
 use super::OPERATION;
 use crate::iavl::convert::view::{AWAY, GONE, KEY_BYTES, MOVED};
 use crate::iavl::keys::{Entry, NodeId, store_prefix};
-use crate::iavl::node::{Node, RootEntry};
-use crate::iavl::reached::{Trees, Visitor};
+use crate::iavl::node::RootEntry;
+use crate::iavl::reached::{Bits, Trees};
 use crate::iavl::verify::Progress;
 use std::fmt;
 use transload_model::report::printable_key;
@@ -91,45 +91,6 @@ impl Work<'_> {
             return Ok(());
         }
         Err(Error::new(Kind::Cancelled, OPERATION, "stopped as asked"))
-    }
-}
-
-/// One bit a node, by its place.
-#[derive(Default)]
-struct Bits(Vec<u64>);
-
-impl Bits {
-    fn set(&mut self, place: u64) {
-        let word = usize::try_from(place / 64).unwrap_or(usize::MAX);
-        if self.0.len() <= word {
-            self.0.resize(word + 1, 0);
-        }
-        self.0[word] |= 1 << (place % 64);
-    }
-
-    fn get(&self, place: u64) -> bool {
-        let word = usize::try_from(place / 64).ok().and_then(|word| self.0.get(word));
-        word.is_some_and(|word| word >> (place % 64) & 1 == 1)
-    }
-}
-
-struct Reach<'w, 'p> {
-    bits: Bits,
-    work: &'w mut Work<'p>,
-}
-
-impl Visitor for Reach<'_, '_> {
-    fn leaf(&mut self, _: &Node<'_>, _: &[u8], _: &mut Vec<u8>) -> Result<()> {
-        Ok(())
-    }
-
-    fn reached(&mut self, place: u64, _: Option<&[u8]>) -> Result<()> {
-        self.bits.set(place);
-        Ok(())
-    }
-
-    fn advance(&mut self, bytes: u64) -> Result<()> {
-        self.work.advance(bytes)
     }
 }
 
@@ -262,11 +223,10 @@ impl<'a> Tree<'a> {
             name: &self.name,
             prefix: &self.prefix,
             new_form_stays: false,
+            stays_above: u64::MAX,
             first_version,
         };
-        let mut reach = Reach { bits: Bits::default(), work };
-        trees.visit(&mut reach)?;
-        Ok(reach.bits)
+        trees.reached(&mut |bytes| work.advance(bytes))
     }
 
     fn is_root_entry(&self, id: NodeId, value: &[u8]) -> Result<bool> {
