@@ -219,6 +219,11 @@ impl<'a> OpenHome<'a> {
         &self.facts
     }
 
+    /// The home tells something else, with other records than are stored.
+    pub(crate) fn now_tells(&mut self, facts: ChainFacts) {
+        self.facts = facts;
+    }
+
     /// The opened databases, by name.
     pub fn databases(&self) -> impl Iterator<Item = &OpenDatabase> {
         self.databases.values()

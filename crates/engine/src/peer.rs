@@ -54,9 +54,10 @@ impl<'a> Peer<'a> {
             (Some(ours), Some(theirs)) if ours != theirs => {
                 Some(format!("its chain is {theirs}, this home's is {ours}"))
             }
-            _ => profile
-                .another_chain(own.view(), open.view())
-                .map_err(|error| at(Error::store(Kind::Refused, OPERATION, error)))?,
+            _ => profile.another_chain(own.view(), open.view()).map_err(|error| {
+                at(Error::store(Kind::Refused, OPERATION, error))
+                    .next("`transload verify` shows what is wrong with either home")
+            })?,
         };
         if let Some(why) = other {
             return Err(refused("it is a peer of another chain").with("because", why));

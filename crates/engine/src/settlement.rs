@@ -198,8 +198,20 @@ impl Values {
 
     /// What is read instead of what is stored, by database.
     pub(crate) fn changes(&self) -> Result<BTreeMap<String, Changes>> {
+        self.changes_by(|_| true)
+    }
+
+    /// The same of the records that were repaired alone.
+    pub(crate) fn repairs(&self) -> Result<BTreeMap<String, Changes>> {
+        self.changes_by(|record| !record.is_quarantined())
+    }
+
+    fn changes_by(
+        &self,
+        wanted: impl Fn(&SettledRecord) -> bool,
+    ) -> Result<BTreeMap<String, Changes>> {
         let mut changes: BTreeMap<String, Changes> = BTreeMap::new();
-        for record in &self.settlement.records {
+        for record in self.settlement.records.iter().filter(|record| wanted(record)) {
             let key = hex::decode(&record.key)
                 .map_err(|_| refused("a key isn't hex").with("key", record.key.clone()))?;
             let value = match &record.settled {

@@ -8,7 +8,7 @@ use super::layout::{BlockstoreLayout, blockstore as table};
 use super::wire::block::{BlockMeta, BlockStoreState};
 use super::wire::commit::Commit;
 use transload_model::report::printable_key;
-use transload_store::{HomeView, Result};
+use transload_store::{Error, HomeView, Kind, Result};
 
 /// Heights that are looked at for one that both keep whole: many more than a home with a few bad
 /// records takes.
@@ -17,15 +17,15 @@ const HEIGHTS_MAX: u64 = 10_000;
 /// Why the other home isn't of the same chain; `None` when it is.
 ///
 /// # Errors
-/// Those of reading.
+/// Those of reading; [`Kind::NotFound`] and [`Kind::Corrupt`] when a home doesn't say what blocks it
+/// holds.
 pub(super) fn another_chain(own: HomeView<'_>, other: HomeView<'_>) -> Result<Option<String>> {
     let (Some(own), Some(other)) = (database::blockstore(own)?, database::blockstore(other)?)
     else {
         return Ok(Some("one of the homes has no block store".into()));
     };
-    let (Some(own_range), Some(other_range)) = (range(&own)?, range(&other)?) else {
-        return Ok(Some("one of the homes holds no block".into()));
-    };
+    let own_range = range(&own, "this home's own block store")?;
+    let other_range = range(&other, "the peer's block store")?;
     let (low, high) = (own_range.0.max(other_range.0), own_range.1.min(other_range.1));
     if low > high {
         return Ok(Some(format!(
@@ -42,11 +42,23 @@ pub(super) fn another_chain(own: HomeView<'_>, other: HomeView<'_>) -> Result<Op
     Ok(Some(format!("none of the heights {lowest} to {high} has a whole header in both homes")))
 }
 
-/// The stored range of heights. A state that isn't readable has none.
-fn range(blocks: &Reader<BlockstoreLayout>) -> Result<Option<(u64, u64)>> {
-    let stored = blocks.snapshot.get(table::STATE_KEY)?;
-    let state = stored.as_deref().map(BlockStoreState::decode);
-    Ok(state.and_then(std::result::Result::ok).and_then(|state| state.range()))
+/// The stored range of heights.
+///
+/// # Errors
+/// Where nothing says it: the two can't be compared then, and that is no other chain.
+fn range(blocks: &Reader<BlockstoreLayout>, whose: &str) -> Result<(u64, u64)> {
+    let untold = |kind, what: &str| {
+        let key = printable_key(table::STATE_KEY);
+        Error::new(kind, "compare the chains", format!("{whose} {what}")).with("key", key)
+    };
+    let Some(stored) = blocks.snapshot.get(table::STATE_KEY)? else {
+        return Err(untold(Kind::NotFound, "lacks its state, which says what blocks it holds"));
+    };
+    let Ok(state) = BlockStoreState::decode(&stored) else {
+        let what = "has a state that can't be read, which says what blocks it holds";
+        return Err(untold(Kind::Corrupt, what));
+    };
+    state.range().ok_or_else(|| untold(Kind::NotFound, "holds no block, by its state"))
 }
 
 /// What a header is told by.

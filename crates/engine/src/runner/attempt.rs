@@ -30,18 +30,19 @@ impl Migration<'_> {
         }
         report.into_result()?;
         self.hold_sources()?;
-        {
+        let facts = {
             let scratch = Scratch::make(&self.state_dir, "facts", &self.watch)?;
             let open = self.open_home(&scratch)?;
             let trims = planned_trims(self.planned()?, self.profile, &open)?;
             self.are_as_planned(&self.transforms_now(&open, &trims)?)?;
-            let observed = Observed::facts_only(open.facts().clone());
-            // Nothing was changed yet, so this is a refusal and no halt.
-            self.check_invariants(&observed, "check the invariants")
-                .map_err(|error| error.into_kind(Kind::Refused))?;
-        }
+            open.facts().clone()
+        };
         // What it refuses is refused before anything is made.
         let survey = self.survey()?;
+        let facts = survey.as_ref().map_or(facts, |survey| survey.facts.clone());
+        // Nothing was changed yet, so this is a refusal and no halt.
+        self.check_invariants(&Observed::facts_only(facts), "check the invariants")
+            .map_err(|error| error.into_kind(Kind::Refused))?;
         self.new_attempt()?;
         self.keep_survey(survey)?;
         self.apply(Event::Begun, "preflight passed")

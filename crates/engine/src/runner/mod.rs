@@ -16,6 +16,7 @@ mod prove_equal;
 mod reforming;
 mod settling;
 mod soak;
+mod survey;
 mod trimming;
 mod way_back;
 

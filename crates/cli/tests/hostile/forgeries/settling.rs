@@ -2,7 +2,7 @@
 //! or taken from another home of the chain, which is believed only where every check then passes.
 
 use super::blocks::{part, turned};
-use super::home::{BLOCKS, Home, INDEX};
+use super::home::{APPLICATION, BLOCKS, Home, INDEX, STATE};
 use super::{Forged, HOME, entries, named};
 use crate::holding::Holding;
 use crate::homes::{Copy, Outcome, call, changed, helper, imprint, transload};
@@ -11,7 +11,8 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use transload_chains::cometbft::layout::blockstore;
+use transload_chains::cometbft::layout::{blockstore, state};
+use transload_chains::iavl::keys::{NodeId, store_prefix};
 use transload_model::engine::Engine;
 use transload_model::report::printable_key;
 
@@ -456,4 +457,91 @@ fn a_peer_with_other_blocks_under_the_same_name_is_of_another_chain() {
     for words in ["another chain", &format!("block {tip} has the hash")] {
         assert!(outcome.said.contains(words), "no {words}: {}", outcome.said);
     }
+}
+
+/// What a repair brings to light is missing as well: checks that look at less in between are no
+/// reason to refuse the peer.
+#[test]
+fn a_block_whose_meta_and_part_are_missing_is_taken_from_the_peer() {
+    if helper().is_none() {
+        return;
+    }
+    let (copy, peer, home, _) = of_kvstore();
+    let height = home.middle();
+    let meta = home.block_key(blockstore::META, &height.to_be_bytes());
+    drop_all(BLOCKS, &[meta, home.part_key(height, 0)], &copy);
+    let outcome = migrate(&copy, &[&from(&peer)]);
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    assert!(entries(&copy.home().join("data/blockstore.db")) == *home.entries(BLOCKS));
+}
+
+/// A tree's nodes are come upon one below the other.
+#[test]
+fn nodes_that_are_missing_one_below_the_other_are_all_taken_from_the_peer() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = Copy::of(HOME);
+    let peer = copy.again();
+    let home = Home::read(&copy.home());
+    let key = |nonce| [store_prefix(b"bank").as_slice(), NodeId::new(300, nonce).bytes()].concat();
+    let keys: Vec<Vec<u8>> = (2..=6).map(key).collect();
+    drop_all(APPLICATION, &keys, &copy);
+    let outcome = migrate(&copy, &[&from(&peer)]);
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    assert!(entries(&copy.home().join("data/application.db")) == *home.entries(APPLICATION));
+}
+
+/// What a repaired record says of heights and hashes is what the home says.
+#[test]
+fn a_repaired_record_may_carry_the_facts_though_another_is_left_out() {
+    if helper().is_none() {
+        return;
+    }
+    let (copy, peer, home, seen) = of_kvstore();
+    drop_all(STATE, &[state::STATE_KEY.to_vec()], &copy);
+    seen.write(&copy.home());
+    let outcome = migrate(&copy, &[&from(&peer), "--bad-records", "quarantine"]);
+    assert_eq!(outcome.code, 7, "{}", outcome.said);
+    assert!(entries(&copy.home().join("data/state.db")) == *home.entries(STATE));
+    let verified = call("verify", &copy, &["--json"]).document();
+    assert_eq!(verified["findings"], serde_json::json!([]), "{verified:#}");
+    let back = call("rollback", &copy, &["--yes"]);
+    assert_eq!(back.code, 0, "the fence knows the height: {}", back.said);
+}
+
+/// No advice that would not help.
+#[test]
+fn what_no_peer_can_mend_is_not_said_to_be_mended_by_one() {
+    let (copy, _, _, seen) = of_kvstore();
+    seen.write(&copy.home());
+    let stopped = migrate(&copy, &["--bad-records", "stop"]);
+    assert_eq!(stopped.code, 4, "{}", stopped.said);
+    assert!(!stopped.said.contains("--repair-from"), "{}", stopped.said);
+    assert!(stopped.said.contains("--bad-records quarantine"), "{}", stopped.said);
+}
+
+#[test]
+fn a_home_that_does_not_say_what_it_holds_is_not_called_another_chain() {
+    let (copy, peer, _, _) = of_kvstore();
+    drop_all(BLOCKS, &[blockstore::STATE_KEY.to_vec()], &copy);
+    let outcome = call("plan", &copy, &["--to", "pebble1", &from(&peer)]);
+    assert_eq!(outcome.code, 3, "{}", outcome.said);
+    assert!(outcome.said.contains("this home's own block store lacks its state"));
+    assert!(!outcome.said.contains("another chain"), "{}", outcome.said);
+}
+
+/// A home of CometBFT 0.38, a peer that is the same, and a seen commit of it with another
+/// signature, not at the tip.
+fn of_kvstore() -> (Copy, Copy, Home, Forged) {
+    let copy = Copy::of("cometbft-0.38-kvstore");
+    let peer = copy.again();
+    let home = Home::read(&copy.home());
+    let seen = turned(&home, blockstore::SEEN_COMMIT, home.last - 100, &[4, 4]).unwrap();
+    (copy, peer, home, seen)
+}
+
+fn drop_all(database: &'static str, keys: &[Vec<u8>], copy: &Copy) {
+    let changes = keys.iter().map(|key| (database, key.clone(), None)).collect();
+    Forged::new(changes, database, "", Vec::new(), None).write(&copy.home());
 }
