@@ -84,9 +84,9 @@ impl Migration<'_> {
         let survey = survey.map_err(|error| match error.kind() {
             // The plan stands, and it names the peer.
             Kind::Refused | Kind::Difference => error.next(
-                "the source has changed and was settled anew; with the peer of the plan, if it has \
-                 one, as it was when the plan was made, `transload resume HOME` goes on; else \
-                 `transload rollback HOME` and make a new plan",
+                "the source has changed and must be settled anew: put right what is said here and \
+                 `transload resume HOME`; for another peer, or none, `transload rollback HOME` \
+                 and make a new plan",
             ),
             _ => error,
         })?;
