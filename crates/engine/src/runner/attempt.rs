@@ -7,6 +7,7 @@ use crate::invariant::Observed;
 use crate::moves::Fingerprint;
 use crate::phase::Event;
 use crate::planning::{Scratch, make_folder};
+use crate::settlement::settlement_dir;
 use crate::trimming::planned_trims;
 use std::collections::BTreeMap;
 use std::fs;
@@ -38,7 +39,7 @@ impl Migration<'_> {
             open.facts().clone()
         };
         // What it refuses is refused before anything is made.
-        let survey = self.survey()?;
+        let survey = self.refuse_what_fails(self.survey()?, self.free_number()?)?;
         let facts = survey.as_ref().map_or(facts, |survey| survey.facts.clone());
         // Nothing was changed yet, so this is a refusal and no halt.
         self.check_invariants(&Observed::facts_only(facts), "check the invariants")
@@ -60,11 +61,7 @@ impl Migration<'_> {
     /// Makes an attempt whose number and folder were never used before. The journal's state
     /// changes afterwards, so that a crash here only wastes a number.
     pub(super) fn new_attempt(&mut self) -> Result<()> {
-        let plan = self.planned()?;
-        let mut attempt = self.journal.attempt()? + 1;
-        while plan.attempt_dir(attempt).exists() || plan.build_path(attempt, "").exists() {
-            attempt += 1;
-        }
+        let (plan, attempt) = (self.planned()?, self.free_number()?);
         make_folder(&plan.places.staging_dir)?;
         let folder = plan.attempt_dir(attempt);
         make_folder(&folder.join("targets"))?;
@@ -80,6 +77,19 @@ impl Migration<'_> {
         self.journal.set_note(&prints_note(attempt), &prints)?;
         self.verified = None;
         self.show_journal()
+    }
+
+    /// The next number that no attempt has had, and no settlement that was refused.
+    fn free_number(&self) -> Result<u64> {
+        let plan = self.planned()?;
+        let mut attempt = self.journal.attempt()? + 1;
+        while plan.attempt_dir(attempt).exists()
+            || plan.build_path(attempt, "").exists()
+            || settlement_dir(&self.state_dir, attempt).exists()
+        {
+            attempt += 1;
+        }
+        Ok(attempt)
     }
 
     /// What the sources are now.

@@ -2,7 +2,7 @@
 //! verification, and judged before the swap.
 
 use super::Migration;
-use super::survey::{Mended, Survey};
+use super::survey::{Mended, Survey, see};
 use crate::error::{Error, Kind, Result};
 use crate::home::OpenHome;
 use crate::report::ReportSettlement;
@@ -12,11 +12,9 @@ use crate::settlement::{
 };
 use crate::suspects::{RecordKey, Suspect, Taken};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use transload_model::layout::TableClass;
 use transload_observe::Event;
 use transload_store::ChainFacts;
-use transload_store::layers::Overlay;
 
 pub(super) const OPERATION: &str = "settle bad records";
 
@@ -27,7 +25,30 @@ impl Migration<'_> {
     /// Writes down what a survey came to, and has the journal hold its digest.
     pub(super) fn keep_survey(&self, survey: Option<Survey>) -> Result<()> {
         let Some(survey) = survey else { return Ok(()) };
-        let (attempt, plan) = (self.journal.attempt()?, self.planned()?);
+        let attempt = self.journal.attempt()?;
+        let values = self.values_of(survey, attempt)?;
+        let note = keep_settlement(&self.state_dir, &values, &self.watch)?;
+        self.journal.set_note(&settlement_note(attempt), &note)?;
+        self.watch.step("settlement: journaled");
+        self.show_journal()
+    }
+
+    /// Refuses a survey with which nothing could be swapped. What it came to is written down under
+    /// the number of the attempt that would have been, and the journal knows nothing of it.
+    pub(super) fn refuse_what_fails(
+        &self,
+        survey: Option<Survey>,
+        attempt: u64,
+    ) -> Result<Option<Survey>> {
+        let Some(mut survey) = survey else { return Ok(None) };
+        let Some(fails) = survey.fails.take() else { return Ok(Some(survey)) };
+        let values = self.values_of(survey, attempt)?;
+        keep_settlement(&self.state_dir, &values, &self.watch)?;
+        Err(self.with_quarantine(fails, &values.settlement))
+    }
+
+    fn values_of(&self, survey: Survey, attempt: u64) -> Result<Values> {
+        let plan = self.planned()?;
         let settlement = Settlement {
             schema: SETTLEMENT_SCHEMA.into(),
             attempt,
@@ -49,10 +70,7 @@ impl Migration<'_> {
             self.watch.tell(Event::Notice { text });
             values.settlement.records.push(record);
         }
-        let note = keep_settlement(&self.state_dir, &values, &self.watch)?;
-        self.journal.set_note(&settlement_note(attempt), &note)?;
-        self.watch.step("settlement: journaled");
-        self.show_journal()
+        Ok(values)
     }
 
     /// Settles for an attempt that has no settlement yet, where the plan asks for one.
@@ -62,12 +80,13 @@ impl Migration<'_> {
         if !asked || self.settled(attempt)?.is_some() {
             return Ok(());
         }
-        let survey = self.survey().map_err(|error| match error.kind() {
+        let survey = self.survey().and_then(|survey| self.refuse_what_fails(survey, attempt));
+        let survey = survey.map_err(|error| match error.kind() {
             // The plan stands, and it names the peer.
             Kind::Refused | Kind::Difference => error.next(
-                "the source has changed and was settled anew; with the peer of the plan, if it has \
-                 one, as it was when the plan was made, `transload resume HOME` goes on; else \
-                 `transload rollback HOME` and make a new plan",
+                "the source has changed and must be settled anew: put right what is said here and \
+                 `transload resume HOME`; for another peer, or none, `transload rollback HOME` \
+                 and make a new plan",
             ),
             _ => error,
         })?;
@@ -104,12 +123,7 @@ impl Migration<'_> {
             let facts = Mended::new(open, repairs).facts(self.profile)?;
             open.now_tells(facts);
         }
-        let mut changes = values.changes()?;
-        for one in open.databases_mut() {
-            if let Some(changes) = changes.remove(&one.database.name) {
-                one.snapshot = Arc::new(Overlay::new(Arc::clone(&one.snapshot), changes));
-            }
-        }
+        see(open, values.changes()?);
         Ok(Some(values.settlement))
     }
 
@@ -125,23 +139,9 @@ impl Migration<'_> {
             return verified;
         };
         let judged = verified.and_then(|verified| {
-            let left_out = || settlement.records.iter().filter(|one| one.is_quarantined());
-            if left_out().any(|one| one.class == TableClass::Authenticated) {
-                return Err(Error::new(
-                    Kind::Difference,
-                    OPERATION,
-                    "a record that follows from certificates was left out: the home isn't whole",
-                ));
-            }
-            if tells_less(source, target) {
-                return Err(Error::new(
-                    Kind::Difference,
-                    OPERATION,
-                    "without the records that were left out the home tells other heights or \
-                     hashes: it isn't the same home",
-                ));
-            }
-            Ok(verified)
+            let mut left_out = settlement.records.iter().filter(|one| one.is_quarantined());
+            let authenticated = left_out.any(|one| one.class == TableClass::Authenticated);
+            whole_without(authenticated, (source, target)).map(|()| verified)
         });
         judged.map_err(|error| self.with_quarantine(error, settlement))
     }
@@ -203,6 +203,10 @@ fn settled_record(
 fn advice(settlement: &Settlement) -> &'static str {
     let left_out = || settlement.records.iter().filter(|one| one.is_quarantined());
     let equal_only = |one: &SettledRecord| one.class == TableClass::EqualOnly;
+    if left_out().next().is_none() {
+        return "the home stands as it was; what is wrong is no record that can be left out: \
+                `transload verify HOME` shows it";
+    }
     match (left_out().any(equal_only), left_out().all(equal_only)) {
         (_, true) => {
             "the home stands as it was; nothing says whose bytes of these records are right, so \
@@ -218,6 +222,23 @@ fn advice(settlement: &Settlement) -> &'static str {
              follows from certificates from another home of the chain"
         }
     }
+}
+
+/// Refuses a home without what was left out, whatever its checks say: they ask only for what some
+/// record says is there.
+pub(super) fn whole_without(
+    authenticated: bool,
+    (source, target): (&ChainFacts, &ChainFacts),
+) -> Result<()> {
+    let what = if authenticated {
+        "a record that follows from certificates was left out: the home isn't whole"
+    } else if tells_less(source, target) {
+        "without the records that were left out the home tells other heights or hashes: it isn't \
+         the same home"
+    } else {
+        return Ok(());
+    };
+    Err(Error::new(Kind::Difference, OPERATION, what))
 }
 
 /// Whether a home no longer says what it said before something of it was left out. Checks ask

@@ -2,7 +2,7 @@
 //! is taken from a peer where the checks then pass. What is left is settled by `settling`.
 
 use super::Migration;
-use super::settling::{NAMED_MAX, OPERATION};
+use super::settling::{NAMED_MAX, OPERATION, whole_without};
 use crate::error::{Error, Kind, Result};
 use crate::home::{OpenHome, OpenOptions};
 use crate::peer::Peer;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use transload_model::layout::TableClass;
 use transload_model::report::Verdict;
 use transload_store::layers::{Changes, Overlay};
-use transload_store::{ChainFacts, HomeView, Opener, Profile, Snapshot};
+use transload_store::{ChainFacts, HomeView, Judged, Opener, Profile, Snapshot, TrimRule};
 
 /// Times that a home is checked again because a repair let the checks see more. A block's meta
 /// comes before its parts, a set of validators before the commits, and a node of a tree before its
@@ -30,6 +30,8 @@ pub(super) struct Survey {
     pub(super) left: Suspects,
     /// What the home tells with what was repaired.
     pub(super) facts: ChainFacts,
+    /// Why the home can't be swapped as it would be.
+    pub(super) fails: Option<Error>,
 }
 
 /// What a peer came to.
@@ -82,6 +84,24 @@ fn changes_of(taken: &TakenRecords) -> BTreeMap<String, Changes> {
     changes
 }
 
+/// What is repaired and what is left out.
+fn all_changes(repaired: &TakenRecords, left: &Suspects) -> BTreeMap<String, Changes> {
+    let mut changes = changes_of(repaired);
+    for ((database, key), _) in left.records.iter().filter(|(_, suspect)| !suspect.perhaps) {
+        changes.entry(database.clone()).or_default().insert(key.clone(), None);
+    }
+    changes
+}
+
+/// Puts changes in the place of what is stored.
+pub(super) fn see(open: &mut OpenHome<'_>, mut changes: BTreeMap<String, Changes>) {
+    for one in open.databases_mut() {
+        if let Some(changes) = changes.remove(&one.database.name) {
+            one.snapshot = Arc::new(Overlay::new(Arc::clone(&one.snapshot), changes));
+        }
+    }
+}
+
 impl Migration<'_> {
     /// Checks the source as the plan asks, and decides what becomes of each bad record. `None`
     /// where the plan doesn't ask.
@@ -93,7 +113,7 @@ impl Migration<'_> {
         let plan = self.planned()?;
         let Some(wanted) = &plan.bad_records else { return Ok(None) };
         let scratch = Scratch::make(&self.state_dir, "survey", &self.watch)?;
-        let open = self.open_home(&scratch)?;
+        let mut open = self.open_home(&scratch)?;
         let peer = match &wanted.repair_from {
             Some(path) => Some(self.open_peer(path, &open, &scratch)?),
             None => None,
@@ -110,10 +130,55 @@ impl Migration<'_> {
                 None => unasked(&verdict, Suspects::of(&verdict, &open, plan).ok().as_ref()),
             });
         }
-        let left = Suspects::of(&verdict, &open, plan)?;
+        let mut left = Suspects::of(&verdict, &open, plan)?;
         let facts = Mended::new(&open, changes_of(&repaired)).facts(self.profile)?;
         let peer = peer.map(|peer| peer.path).filter(|_| !repaired.is_empty());
-        Ok(Some(Survey { peer, repaired, left, facts }))
+        let fails = if verdict.failed() > 0 {
+            let changes = all_changes(&repaired, &left);
+            self.judge_survey(&mut open, changes, (&mut left, &facts), &scratch)?
+        } else {
+            None
+        };
+        Ok(Some(Survey { peer, repaired, left, facts, fails }))
+    }
+
+    /// What the swap would be refused for, as far as the source tells: nobody has to copy first to
+    /// learn it. What a trim leaves out anyway is forgotten.
+    fn judge_survey(
+        &self,
+        open: &mut OpenHome<'_>,
+        changes: BTreeMap<String, Changes>,
+        (left, facts): (&mut Suspects, &ChainFacts),
+        scratch: &Scratch,
+    ) -> Result<Option<Error>> {
+        see(open, changes);
+        self.trim(open)?;
+        let trims = || open.databases().filter_map(|one| one.trimmed.as_ref());
+        // What is left then is known only once the database is converted.
+        if trims().any(|one| matches!(one.trim.rule, TrimRule::Whole(_))) {
+            return Ok(None);
+        }
+        left.records.retain(|(database, key), suspect| {
+            let trim = open.database(database).and_then(|one| one.trimmed.as_ref());
+            let rule = trim.and_then(|one| one.trim.rule.entries());
+            let value = suspect.stored.as_deref().unwrap_or_default();
+            !rule.is_some_and(|rule| matches!(rule.judge(key, value), Judged::LeftOut { .. }))
+        });
+        let view = HomeView { is_written: false, ..open.view() };
+        let verdict = self.recompute(view, scratch, "check the source without what is left out")?;
+        if verdict.failed() > 0 {
+            return Ok(Some(findings_of(&verdict)));
+        }
+        let mut left_out = left.records.values().filter(|one| !one.perhaps).peekable();
+        if left_out.peek().is_none() {
+            return Ok(None);
+        }
+        let authenticated = left_out.any(|one| one.class == TableClass::Authenticated);
+        let without = self
+            .profile
+            .facts(view)
+            .map_err(|error| Error::reading("read the facts without what is left out", error))?;
+        Ok(whole_without(authenticated, (facts, &without)).err())
     }
 
     fn open_peer<'p>(

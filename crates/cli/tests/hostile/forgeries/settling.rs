@@ -19,6 +19,9 @@ use transload_model::report::printable_key;
 /// A node of CometBFT 1.x on Pebble, with ordered keys.
 const ORDERED: &str = "cometbft-1-pebble-v2";
 
+/// A Cosmos SDK node with heights 80 to 180, whose evidence is accepted for 40 blocks.
+const SHORT_MEMORY: &str = "cosmos-simapp-sdk46-pruned";
+
 /// The tables of the five.
 const TABLES: [&str; 5] = [
     "blockstore/part",
@@ -137,10 +140,7 @@ fn quarantine_lists_all_five_exports_them_and_swaps_nothing() {
         assert_eq!(&std::fs::read(folder.join(file)).unwrap(), stored);
         assert_eq!(one["stored"]["sha256"], hex::encode(Sha256::digest(stored)));
     }
-    let status = call("status", &copy, &["--json"]).document();
-    assert_eq!(status["settlement"]["quarantined"], "5", "{status:#}");
-    let status = call("status", &copy, &[]);
-    assert!(status.shown.contains("bad records: 5 left out"), "{}", status.shown);
+    assert!(!copy.home().join(".transload/attempts").exists(), "an attempt was begun");
     // Nothing is under way: the same home can be tried with a peer.
     let healed = migrate(&copy, &["--bad-records", "quarantine", &from(&peer)]);
     assert_eq!(healed.code, 7, "{}", healed.said);
@@ -299,6 +299,10 @@ fn what_no_certificate_covers_is_left_out_and_said() {
     let outcome = migrate(&copy, &["--bad-records", "quarantine"]);
     assert_eq!(outcome.code, 7, "{}", outcome.said);
     assert!(outcome.said.contains("LEFT OUT  tx_index.db: tx_index/unknown"), "{}", outcome.said);
+    let status = call("status", &copy, &["--json"]).document();
+    assert_eq!(status["settlement"]["quarantined"], "1", "{status:#}");
+    let status = call("status", &copy, &[]);
+    assert!(status.shown.contains("bad records: 1 left out"), "{}", status.shown);
     assert_eq!(call("verify", &copy, &[]).code, 0);
     assert_eq!(call("finalize", &copy, &["--yes"]).code, 0);
     let kept = copy.home().join(".transload/settlements/0002/0001.stored");
@@ -508,6 +512,44 @@ fn a_repaired_record_may_carry_the_facts_though_another_is_left_out() {
     assert_eq!(verified["findings"], serde_json::json!([]), "{verified:#}");
     let back = call("rollback", &copy, &["--yes"]);
     assert_eq!(back.code, 0, "the fence knows the height: {}", back.said);
+}
+
+/// A bad record below the heights that are kept goes with them, and is none that is left out.
+#[test]
+fn what_a_trim_leaves_out_anyway_needs_no_settling() {
+    if helper().is_none() {
+        return;
+    }
+    let copy = Copy::of(SHORT_MEMORY);
+    let home = Home::read(&copy.home());
+    part(&home, home.first + 5, 0, &[2]).unwrap().write(&copy.home());
+    let more = ["--keep-heights", "81", "--bad-records", "quarantine"];
+    let outcome = call("migrate", &copy, &[&["--yes"], &more[..]].concat());
+    assert_eq!(outcome.code, 0, "{}", outcome.said);
+    assert_eq!(settlement_of(&copy, 1)["records"], serde_json::json!([]));
+    assert_eq!(call("verify", &copy, &[]).code, 0);
+}
+
+/// The plan under way names its peer, so that another one takes a new plan.
+#[test]
+fn a_peer_that_is_gone_when_the_source_is_settled_anew_is_said_with_the_way_out() {
+    if helper().is_none() {
+        return;
+    }
+    let (copy, peer, home, seen) = of_kvstore();
+    part(&home, home.middle(), 0, &[2]).unwrap().write(&copy.home());
+    let begun = call("migrate", &copy, &["--to", "pebble1", &from(&peer)]);
+    assert_eq!(begun.code, 5, "nobody says yes: {}", begun.said);
+    seen.write(&copy.home());
+    let before = imprint(&copy.home());
+    std::fs::rename(peer.home(), peer.beside("gone")).unwrap();
+    let outcome = call("resume", &copy, &["--yes"]);
+    assert_ne!(outcome.code, 0, "{}", outcome.said);
+    for words in ["look at the peer", "`transload rollback HOME`", "a new plan"] {
+        assert!(outcome.said.contains(words), "no {words}: {}", outcome.said);
+    }
+    assert_eq!(changed(&before, &imprint(&copy.home())), Vec::<PathBuf>::new());
+    assert_eq!(call("rollback", &copy, &["--yes"]).code, 0);
 }
 
 /// No advice that would not help.
