@@ -137,6 +137,8 @@ fn an_sdk_app_lives_on_the_last_versions_of_its_state_and_prunes_on() {
         chain.transfer(&mut node);
     }
     let tip = node.wait_for_height(12);
+    // A block is stored before the application has committed it.
+    node.wait_for_height(tip + 1);
     let balance =
         |node: &Node, height: u64| bank::balance(node.rpc, &chain.receiver, &height.to_string());
     let balances: BTreeMap<u64, Vec<u8>> =
@@ -163,6 +165,7 @@ fn an_sdk_app_lives_on_the_last_versions_of_its_state_and_prunes_on() {
     assert!(answers_for(&node, &chain.receiver, first), "nobody answers for {first}");
     chain.transfer(&mut node);
     let now = node.rpc.height().unwrap();
+    node.wait_for_height(now + 1);
     assert!(Some(&balance(&node, now)) != balances.values().last(), "no transfer arrived");
     node.stop();
     transload("verify", &chain.home, &[]);
